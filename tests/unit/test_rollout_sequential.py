@@ -312,3 +312,20 @@ def test_failures_of_a_shadow_alone_are_caught_and_those_of_both_are_nobodys() -
     alone = judge({"errors": pairs(40, 0.0, 1.0)}, (FAILED,), ways=("paired",))
     assert alone.verdict == "worse"
     assert judge({"errors": pairs(2000, 0.1, 0.1)}, (FAILED,), ways=("paired",)).verdict == "undecided"
+
+
+def test_answers_that_lie_elsewhere_are_no_fault_where_outcomes_are_as_good() -> None:
+    moved = pairs(3000, 0.2, 0.6)
+    alone = judge({"answers": moved}, (MOVED, WRONG), ways=("paired",))
+    assert alone.verdict == "worse"
+    waits = judge({"answers": moved}, (MOVED, WRONG), ways=("paired",), shadow=True)
+    assert (waits.verdict, waits.compared[0].moved) == ("undecided", True), "nobody is given them"
+    for shadow in (False, True):
+        good = judge(
+            {"answers": moved, "outcomes": pairs(3000, 0.2, 0.2)}, (MOVED, WRONG), ways=("paired",), shadow=shadow
+        )
+        assert good.verdict == "not worse"
+        bad = judge(
+            {"answers": moved, "outcomes": pairs(3000, 0.2, 0.3)}, (MOVED, WRONG), ways=("paired",), shadow=shadow
+        )
+        assert bad.verdict == "worse"

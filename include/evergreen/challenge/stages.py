@@ -90,6 +90,7 @@ def compare(run: Run, gathered: Gathered) -> Looked:
         scoring.tallies(spec, usual, rows, known),
         scoring.measures(opened, usual),
         ways=scoring.ways(opened),
+        shadow=step.role == "shadow",
     )
     for each in judged.compared:
         log.info("%s", each.sentence)
@@ -103,6 +104,7 @@ def compare(run: Run, gathered: Gathered) -> Looked:
             high=each.high,
             champion_rows=each.rows[0],
             version_rows=each.rows[1],
+            moved=each.moved,
         )
         for each in judged.compared
     )
@@ -178,6 +180,7 @@ def _observed(looked: Looked) -> Observed:
                 low=each.low,
                 high=each.high,
                 rows=(each.champion_rows, each.version_rows),
+                moved=each.moved,
             )
             for each in looked.measured
         },

@@ -44,6 +44,8 @@ class Measured(Part):
     """Rows of the champion."""
     version_rows: int
     """Rows of the version."""
+    moved: bool
+    """A shadow's answers lie elsewhere, and outcomes do not tell yet whether that is good."""
 
 
 class Looked(Handover):

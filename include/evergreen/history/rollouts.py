@@ -37,6 +37,7 @@ class Compared(Recorded):
     low: FiniteFloat | None = None  # where it lies; None: not bounded
     high: FiniteFloat | None = None
     rows: tuple[int, int] = (0, 0)  # of the champion and of the version
+    moved: bool = False  # a shadow's answers lie elsewhere, and outcomes do not tell yet whether that is good
 
 
 class Observed(Recorded):

@@ -49,7 +49,12 @@ def observed(judgement: Judgement, answers: int, guards: Sequence[str] = ()) -> 
     """
     compared = {
         each.measure.name: Compared(
-            verdict=each.verdict, difference=each.difference, low=each.low, high=each.high, rows=each.rows
+            verdict=each.verdict,
+            difference=each.difference,
+            low=each.low,
+            high=each.high,
+            rows=each.rows,
+            moved=each.moved,
         )
         for each in judgement.compared
     }
@@ -138,6 +143,8 @@ def _lacking(rollout: Rollout, evidence: Evidence) -> list[str]:
         lacking.append(f"{observed.answers} of {opened.minimum_answers} answers")
     if not observed.compared:
         lacking.append("nothing is compared")
+    if any(each.moved for each in observed.compared.values()):
+        lacking.append("its answers lie elsewhere, and outcomes do not tell yet whether that is good")
     enough = ("better",) if opened.strategy == "ab" else ("better", "not worse")
     if rollout.last and observed.verdict not in enough:
         lacking.append(f"{_said(observed)} version {opened.champion}, not yet {enough[-1]}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from evergreen.rollout import bounds
@@ -73,6 +73,8 @@ class Compared:
         difference: the challenger's mean score less the champion's; None: an arm has no rows.
         low, high: where it lies; None: not bounded yet. `low` errs with the measure's part of alpha, `high` with alpha.
         rows: of the champion and of the challenger.
+        moved: the answers of a shadow lie elsewhere, by more than the margin, and outcomes do not tell yet whether that
+            is good.
     """
 
     measure: Measure
@@ -81,6 +83,7 @@ class Compared:
     low: float | None
     high: float | None
     rows: tuple[int, int]
+    moved: bool = False
 
     @property
     def sentence(self) -> str:
@@ -126,6 +129,8 @@ def judge(
     measures: Sequence[Measure] = MEASURES,
     alpha: float = ALPHA,
     ways: Sequence[Way] = ("dealt",),
+    *,
+    shadow: bool = False,
 ) -> Judgement:
     """The verdict on all that was seen so far.
 
@@ -134,11 +139,13 @@ def judge(
         measures: the same at every look of a rollout, or the rates do not hold.
         alpha: of the rates in the module's first lines.
         ways: in which the rollout compares from its first step to its last; the rates are split among them.
+        shadow: nobody is given the challenger's answers now.
     """
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha is between 0 and 0.5, this one is {alpha!r}")
     part = alpha / max(1, len(measures))
-    compared = tuple(_compared(each, tallies.get(each.name, Tally()), part, alpha, ways) for each in measures)
+    told = [_compared(each, tallies.get(each.name, Tally()), part, alpha, ways) for each in measures]
+    compared = tuple(_moved(each, told, shadow) for each in told)
     verdicts = {each.verdict for each in compared}
     overall: Verdict
     if "worse" in verdicts:
@@ -191,6 +198,16 @@ def decide(measure: Measure, low: float, high: float, within: tuple[float, float
     if high < measure.margin:
         return "not worse"  # perhaps worse, but by less than what matters
     return "worse" if low > 0 else "undecided"
+
+
+def _moved(each: Compared, all_of_them: Sequence[Compared], shadow: bool) -> Compared:
+    """Answers that lie elsewhere are no fault of a version that loses no more: that is what a retraining is for, where
+    the world has changed. While outcomes do not tell, they are enough to withdraw it; a shadow's harm nobody."""
+    if each.measure.kind != "shift" or each.verdict != "worse":
+        return each
+    if any(one.measure.decides and one.verdict in ("better", "not worse") for one in all_of_them):
+        return replace(each, verdict="not worse")
+    return replace(each, verdict="undecided", moved=True) if shadow else each
 
 
 _FIRST: Sequence[Verdict] = ("worse", "better", "not worse", "undecided")  # what one way says outweighs the others'

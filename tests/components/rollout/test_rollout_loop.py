@@ -167,13 +167,33 @@ def test_a_version_that_does_as_well_comes_to_all_requests_by_what_it_answered(w
 
 
 @pytest.mark.parametrize(
-    ("worse", "said"), [({"off": 0.3}, "answers"), ({"fails": 0.2}, "errors"), ({"off": -0.15}, "answers")]
+    ("worse", "said", "days"),
+    [({"off": 0.3}, "outcomes", 4), ({"fails": 0.2}, "errors", 1), ({"off": -0.15}, "outcomes", 5)],
 )
-def test_a_worse_version_is_rolled_back_before_it_answers_anybody(world: World, worse: Any, said: str) -> None:
+def test_a_worse_version_is_rolled_back_before_it_answers_anybody(
+    world: World, worse: Any, said: str, days: int
+) -> None:
     world = replace(world, **worse)
-    assert world.live(range(2))[0] == "roll back"
+    assert world.live(range(days)) == ["stay"] * (days - 1) + ["roll back"]
     assert (controller.served(MODEL), ledger.standing(MODEL).rolled_back) == (Wanted(1), {2})
-    assert said in world.moved[0].reason
+    assert said in world.moved[-1].reason
+    if said == "outcomes":
+        assert "answers lie elsewhere, and outcomes do not tell yet" in world.moved[0].reason
+
+
+def test_answers_that_lie_elsewhere_are_what_a_retraining_is_for_where_the_world_has_changed(world: World) -> None:
+    """Customers leave more often than the champion says; the version beside it knows."""
+    truth = world.truth
+
+    def changed(day: int) -> Any:
+        names, chance, _, random = truth(day)
+        return names, chance, random.random(CUSTOMERS) < np.clip(chance + 0.3, 0, 1), random
+
+    world = replace(world, off=0.3)
+    world.truth = changed  # type: ignore[method-assign]
+    done = world.live(range(8))
+    assert done[:3] == ["stay"] * 3 and done[3] == "advance", "not before outcomes tell"
+    assert "promote" in done
 
 
 def test_what_only_outcomes_tell_is_told_by_them(world: World) -> None:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from evergreen.errors import DeployRefused, StageSkipped
+from evergreen.handovers.rollout import Looked
 from evergreen.handovers.train import Probed
 from evergreen.history import ledger
 from evergreen.history.events import Judged
 from evergreen.history.rollouts import RolloutOpened
+from evergreen.loops import inline
 from evergreen.rollout import controller
-from evergreen.serve import deployment, opening
+from evergreen.serve import deployment, opening, predictions
 from evergreen.serve import stages as serve
 from evergreen.spec.rollout import CanaryRollout, DirectRollout
 
-from .conftest import ServedModel, at
+from .conftest import CUSTOMERS, ServedModel, at, customer, until
 from .test_serve_intents import answering, ends, killed_before, pending
 
 CANARY = CanaryRollout(strategy="canary", shares=(5, 50), minimum_answers=100, at_most=timedelta(days=20))
 
 
 @pytest.fixture
-def stepped(served: ServedModel, monkeypatch: pytest.MonkeyPatch) -> ServedModel:
+def stepped(served: ServedModel) -> ServedModel:
     """A model with a champion, whose next versions are rolled out in steps."""
-    monkeypatch.setattr(deployment, "SWAPPING", 2.0)
     served.spec = served.spec.model_copy(update={"rollout": CANARY})
     assert served.champion(3) == 1, "the first one has nothing beside which it could be tried"
     return served
@@ -117,9 +120,47 @@ def test_what_was_rejected_or_did_not_pass_is_not_opened_and_asks_no_replica(
     made = gated(stepped, 5)
     serve.deploy(stepped.run(5), made)
     monkeypatch.setattr(opening, "intent", lambda *_: pytest.fail("nothing is to be loaded"))
+    with pytest.raises(StageSkipped, match="the rollout of version 2 is open; clear `register`"):
+        stepped.registered(6)
+    controller.roll_back(stepped.name, f"rollout/{stepped.name}/2/1", as_of=at(6), actor="ada", reason="slow")
     with pytest.raises(StageSkipped, match="did not pass its gates"):
-        bad = gated(stepped, 6, "no evidence")
-        controller.roll_back(stepped.name, f"rollout/{stepped.name}/2/1", as_of=at(6), actor="ada", reason="slow")
-        serve.deploy(stepped.run(6), bad)
+        serve.deploy(stepped.run(6), gated(stepped, 6, "no evidence"))
     with pytest.raises(StageSkipped, match="was rolled back from"):
         serve.deploy(stepped.run(5), made)
+
+
+def test_the_loop_reads_what_the_server_logged_and_waits_until_it_follows(stepped: ServedModel) -> None:
+    """Open, a shadow's answers, a share of the clients, back: what the loop does with a real replica."""
+    serve.deploy(stepped.run(5), gated(stepped, 5))
+    rollout = f"rollout/{stepped.name}/2/1"
+
+    def ask(day: int) -> set[int]:
+        moment = (at(day) + timedelta(hours=9)).isoformat()
+        answers = [
+            stepped.server.predict(stepped.name, entity={"customer_id": customer(n)}, as_of=moment).json()
+            for n in range(CUSTOMERS)
+        ]
+        return {answer["version"] for answer in answers}
+
+    def loop(day: int, **by_hand: Any) -> Any:
+        run = dataclasses.replace(stepped.run(day), **{"rollout": rollout, "reason": "I looked"} | by_hand)
+        return inline.run(run, "rollout")
+
+    def shadowed() -> int:
+        return sum(row.role == "shadow" for row in predictions.compared(stepped.name, rollout, at(0), at(99)))
+
+    assert ask(5) == {1}
+    until(lambda: shadowed() == CUSTOMERS, "the shadow was asked about everybody")
+    looked = loop(6, rollout=None)
+    assert isinstance(looked["compare"], Looked) and looked["compare"].answers == CUSTOMERS
+    assert isinstance(looked["move"], inline.Skipped) and "of 100 answers" in looked["move"].reason
+    for step, share in ((0, 5), (1, 50)):
+        moved = loop(6, act="advance", step=step)["move"]
+        assert (moved.role, moved.share, moved.warnings) == ("challenger", share, ()), "the replica followed"
+    assert ask(6) == {1, 2}
+    looked = loop(7, rollout=None)["compare"]
+    assert 0 < looked.answers < CUSTOMERS
+    assert {each.measure for each in looked.measured} == {"errors", "answers", "outcomes", "slow answers"}
+    gone = loop(7, act="roll_back")["move"]
+    assert (gone.kind, gone.role, gone.warnings) == ("roll back", None, ())
+    assert ask(7) == {1}
