@@ -107,6 +107,13 @@ def test_a_retraining_waits_for_labels(labels: Labels | None, lacking: str) -> N
     assert decision.changed_at == FIRST + 3 * DAY
 
 
+def test_nothing_is_retrained_while_a_version_is_rolled_out_and_what_is_due_then_stays_due() -> None:
+    held = decide(window(10), known=replace(LOSS, rollout=2))
+    assert (held.action, held.triggers) == ("none", False)
+    assert held.reasons[-1] == "the rollout of version 2 is open: nothing is retrained before it has ended"
+    assert decide(window(11), [held]).triggers
+
+
 @given(cooldown=st.integers(1, 20), budget=st.integers(1, 5))
 def test_it_never_retrains_within_cooldown_or_beyond_the_budget(cooldown: int, budget: int) -> None:
     spec = spec_of(cooldown=f"{cooldown}d", budget=budget)

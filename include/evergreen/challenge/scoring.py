@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 ENOUGH = 200  # answers of the champion, before which nobody knows where its answers lie
 FIRST = 1_000  # of the rollout that are looked at in place of those before it
+TOLD = 3_000  # answers of each version about one entity alone, before slow ones are told from chance
 SLOWEST = 0.99  # a slow answer takes longer than so many of the champion's
 _POSITION, _ARM, _CELL = "position", "arm", "cell"
 _ASKED = [AS_OF, REQUEST_ID, _POSITION]  # what tells one answer that was wanted from another
@@ -35,7 +36,7 @@ class Known:
 
     Attributes:
         ranked: where its answers lay, sorted; empty: too few are known.
-        slow: seconds that so many answers took at most; None: not known, or nobody waits for single answers.
+        slow: seconds that nearly all answers took at most; None: not known, or too few are asked for one by one.
         spread: of a number, what is a whole loss.
         place: of several classes, the one whose probability is looked at.
     """
@@ -46,11 +47,12 @@ class Known:
     place: int
 
 
-def known(spec: ModelSpec, before: pd.DataFrame, answers: pd.DataFrame) -> Known:
+def known(spec: ModelSpec, opened: RolloutOpened, before: pd.DataFrame, answers: pd.DataFrame) -> Known:
     """By the champion's answers before the rollout; where they are too few, by its first ones in it.
 
     Args:
-        before: its newest before the rollout.
+        opened: the rollout.
+        before: its champion's newest answers before it.
         answers: of the rollout.
     """
     ours = before[~before["failed"]]
@@ -63,16 +65,23 @@ def known(spec: ModelSpec, before: pd.DataFrame, answers: pd.DataFrame) -> Known
     level = np.sort(_level(answered, place))
     low, high = np.quantile(level, [0.01, 0.99])
     alone = ours[_alone(ours)]["seconds"].dropna()
-    slow = float(alone.quantile(SLOWEST)) if len(alone) >= ENOUGH else None
-    return Known(level, slow, float(high - low) or 1.0, place)
+    told = len(alone) >= ENOUGH and _to_come(opened, ours, len(alone)) >= TOLD
+    return Known(level, float(alone.quantile(SLOWEST)) if told else None, float(high - low) or 1.0, place)
+
+
+def _to_come(opened: RolloutOpened, before: pd.DataFrame, alone: int) -> float:
+    """How many answers about one entity alone the version with fewer of them will have given, at most."""
+    past = (before[AS_OF].max() - before[AS_OF].min()).total_seconds() or 1.0
+    share = max(min(step.share, 100 - step.share) for step in opened.steps) / 100
+    return alone / past * opened.at_most.total_seconds() * share
 
 
 def measures(opened: RolloutOpened, known: Known) -> tuple[Measure, ...]:
     """What a rollout is compared in, from its first look to its last.
 
-    An answer that is no number is a failure, as the log has it. How long a shadow takes beside other work says nothing
-    of how long its clients would wait; nor does the part of a request that was dealt to a version, so where nobody asks
-    about one entity alone nobody's wait is compared.
+    An answer that is no number is a failure, as the log has it. How long a shadow takes beside other work tells nothing
+    of how long its clients would wait; nor does a part of a request that was dealt to a version. So only answers about
+    one entity alone are compared, and where too few of them will come, it is left to the guards of the model server.
     """
     without = {"non-finite answers"}
     if "dealt" not in ways(opened) or (known.slow is None and len(known.ranked) > 0):

@@ -84,7 +84,7 @@ def compare(run: Run, gathered: Gathered) -> Looked:
         raise StageSkipped(f"{gathered.rollout} is not at step {gathered.step} any more")
     spec, opened, step = run.spec, now.opened, now.step
     rows = answers.read(spec, gathered.answers)
-    usual = scoring.known(spec, answers.read(spec, gathered.before), rows)
+    usual = scoring.known(spec, opened, answers.read(spec, gathered.before), rows)
     known = answers.labels(run, gathered.labels_version, now)
     judged = sequential.judge(
         scoring.tallies(spec, usual, rows, known),

@@ -14,14 +14,15 @@ import pytest
 
 from evergreen.errors import NoSuchRollout
 from evergreen.history import ledger, story, timeline, verifying
-from evergreen.history.events import Deploying, Event, Promoted, Retired, RolledBack
-from evergreen.history.rollouts import ROLLOUTS, RolloutAdvanced, RolloutEnded, RolloutOpened
+from evergreen.history.events import Decided, Deploying, Event, Promoted, Retired, RolledBack
+from evergreen.history.rollouts import ROLLOUTS, RolloutAdvanced, RolloutEnded, RolloutOpened, Verdict
+from evergreen.monitor import decisions
 from evergreen.registry import records, store
 from evergreen.rollout import controller
 from evergreen.rollout.wanted import Second, Wanted
 from evergreen.settings import PROJECT, Settings
 
-from .lives import DAY, MODEL, ROLLOUT, START, champion, evidence, opened, version
+from .lives import CANARY, DAY, MODEL, ROLLOUT, START, champion, evidence, opened, version
 
 HERE = Path(__file__).parent
 WITHDRAWN = Wanted(1)
@@ -265,3 +266,43 @@ def test_what_ended_with_its_champion_may_be_opened_again_when_that_one_is_back(
     assert again is not None and again.rollout == f"rollout/{MODEL}/2/2"
     assert controller.observe(MODEL, evidence(MODEL, 0), actor="r").kind == "stay", "what was seen of the first"
     agree()
+
+
+def test_a_training_by_hand_counts_from_when_it_was_trained_not_from_the_last_evidence(two: None) -> None:
+    refused = controller.open_rollout(CANARY, MODEL, 2, compared=1, as_of=START, actor="ada", reason="new prices")
+    assert refused is None
+    for step in range(3):
+        controller.observe(MODEL, evidence(MODEL, step), actor="r")
+    (promoted,) = [each for each in recorded("promoted") if isinstance(each, Promoted) and each.version == 2]
+    assert (promoted.as_of, promoted.trained) == (START + 3 * DAY, START)
+    assert ledger.by_hand(MODEL, START + 2 * DAY) == START - 2 * DAY, "of version 1: the other is not promoted yet"
+    assert ledger.by_hand(MODEL, START + 3 * DAY) == START
+
+
+@pytest.mark.parametrize(("verdict", "told"), [("worse", "rolled back"), ("not worse", "promoted")])
+def test_what_came_of_a_rollout_is_what_came_of_the_retraining(rolling: None, verdict: Verdict, told: str) -> None:
+    decided = Decided(
+        id="decided/d1",
+        model=MODEL,
+        as_of=START,
+        actor="run",
+        reason="loss",
+        decision_id="d1",
+        start=START - DAY,
+        end=START,
+        version=1,
+        action="retrain",
+        triggers=True,
+        changed_at=None,
+        evidence={},
+    )
+    for step in range(3):
+        controller.observe(MODEL, evidence(MODEL, step, verdict=verdict), actor="r")
+    ended = [entry.event for entry in ledger.outcomes(MODEL, ["d1"])]
+    assert [event.event for event in ended][:1] == ["rollout ended"]
+    outcome = decisions._outcome(decided, ended, [])
+    if told == "promoted":
+        assert (outcome.helped, outcome.outcome) == (None, "version 2 is not judged yet")
+    else:
+        assert (outcome.helped, outcome.refused) == (False, True)
+        assert outcome.outcome.startswith("made version 2, whose rollout ended: rolled back (worse than version 1")

@@ -12,6 +12,8 @@ from evergreen import cli
 from evergreen.errors import VersionGone
 from evergreen.history import ledger
 from evergreen.history.events import Retired
+from evergreen.history.rollouts import Rollout, RolloutOpened
+from evergreen.history.story import Standing
 from evergreen.housekeeping import jobs
 from evergreen.lake import catalogue, schema, tables
 from evergreen.registry import artifacts, mlflow_server, tracking
@@ -97,6 +99,10 @@ def test_what_is_declared_goes_and_what_is_needed_stays(tiny: ModelSpec) -> None
     for job in jobs.JOBS:
         jobs.run(house, job, apply=False)
     assert len(tables.counts(raw)) == 30 + DAYS and len(predictions.days(tiny.model)) == 4
+    with pytest.MonkeyPatch.context() as patch:
+        opened = RolloutOpened.model_construct(as_of=at(-25), champion=number)
+        patch.setattr(ledger, "standing", lambda model: Standing(rollout=Rollout(opened, 0, opened.as_of)))
+        assert jobs.prediction_log(house, apply=True) == [], "an open rollout reads a week before it, too"
     for job in jobs.JOBS:
         jobs.run(house, job)
     log.close()
