@@ -163,6 +163,10 @@ class NoSuchRollout(PermanentError):
     """The rollout that is to be moved is not open, or the step that is to be left has not begun."""
 
 
+class StepRefused(PermanentError):
+    """A serving target does not take such a step; nothing has changed."""
+
+
 class HandoverRefused(PermanentError):
     """A task of the run handed nothing over, or something of another shape than the task that reads it expects."""
 

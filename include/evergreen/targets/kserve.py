@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 from evergreen.answers import Remote, refusal, silence
-from evergreen.errors import DeployRefused, ServiceUnavailable
+from evergreen.errors import DeployRefused, ServiceUnavailable, StepRefused
 from evergreen.targets import rules
 from evergreen.targets.protocol import Packaged
-from evergreen.targets.rules import Placed, Role, Serving, StepRefused
+from evergreen.targets.rules import Placed, Role, Serving
 
 _API = "serving.kserve.io/v1beta1"
 _CHAMPION, _CHALLENGER = "evergreen.champion", "evergreen.challenger"  # annotations: the version's number

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evergreen.errors import StageSkipped
+from evergreen.errors import StageSkipped, StepRefused
 from evergreen.history import ledger, story
 from evergreen.history.rollouts import Rollout
 from evergreen.registry import records, store
@@ -21,7 +21,7 @@ from evergreen.serve.rollback import rollback
 from evergreen.spec.rollout import CanaryRollout
 from evergreen.targets import rules
 from evergreen.targets.protocol import Packaged
-from evergreen.targets.rules import Placed, Role, Serving, StepRefused
+from evergreen.targets.rules import Placed, Role, Serving
 
 
 class Replicas:

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from evergreen.errors import PermanentError
+from evergreen.errors import StepRefused
 
 Role = Literal["champion", "challenger", "shadow"]
-
-
-class StepRefused(PermanentError):
-    """A step that no target takes; nothing has changed."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from evergreen.errors import DeployRefused
+from evergreen.errors import DeployRefused, StepRefused
 from evergreen.files import whole, whole_folder
 from evergreen.targets import rules
 from evergreen.targets.protocol import Packaged
-from evergreen.targets.rules import Placed, Role, Serving, StepRefused
+from evergreen.targets.rules import Placed, Role, Serving
 
 CONFIG = "models.config"
 _LABEL = re.compile(r'version_labels \{ key: "(champion|challenger|shadow)" value: (\d+) \}')

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from evergreen.errors import StepRefused
 from evergreen.history import ledger
 from evergreen.history.events import Judged
 from evergreen.registry import records
 from evergreen.spec.rollout import CanaryRollout
 from evergreen.targets.protocol import Packaged, Target
 from evergreen.targets.replicas import Replicas
-from evergreen.targets.rules import Placed, StepRefused
+from evergreen.targets.rules import Placed
 from tests.components.targets.conformance import Conformance, Versions
 
 from .conftest import ServedModel

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
+from evergreen.errors import StepRefused
 from evergreen.targets.protocol import Packaged, Target
-from evergreen.targets.rules import Placed, StepRefused
+from evergreen.targets.rules import Placed
 
 Versions = Callable[[int], Packaged]
 ALONE = Placed("champion", 100)
