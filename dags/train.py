@@ -10,8 +10,9 @@ it is kept in the ledger under their name; without an answer in time it is a rej
 promoted asks nobody.
 
 `refit` fits the recipe of a candidate that passed anew on all mature rows, where the spec asks for it. `register` makes
-a version of the fit that is chosen. `probe` loads the version in a fresh server process, which must
-answer as training did. `deploy` then has the running server take it.
+a version of the fit that is chosen, and `card` writes its card: what it is, what it is for, how good it is and who
+allowed it. `probe` loads the version in a fresh server process, which must answer as training did. `deploy` then has
+the running server take it.
 
 Only a candidate that passed every gate, and was not rejected, is registered, and only a version that passed its probe
 is deployed. *Not better* is a green run: `register` and the tasks after it are skipped, with the reason. *No evidence*

@@ -9,6 +9,8 @@ class Link(StrEnum):
     """A kind of page; its value is the button's text."""
 
     MLFLOW_RUN = "MLflow run"  # the run that the task made or used
+    GATE_REPORT = "Gate report"  # what the gates said of a candidate, and how it does on parts of the rows
+    MODEL_CARD = "Model card"  # what a version is, what it is for and how good it is
     DATA_DOCS = "Data Docs"  # what a contract found in a table
     WINDOW = "Window"  # what the decision about a monitored window was made from
     DRIFT_REPORT = "Drift report"  # how a monitored window differs from its reference

@@ -77,8 +77,8 @@ def test_the_process_of_a_task_builds_the_dag_of_the_task_alone(monkeypatch: pyt
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
         "ingest": "extract validate publish features validate_features publish_features materialize",
-        "train": "labels build validate_training tune evaluate gates approve refit register probe deploy",
         "rollout": "collect compare move",
+        "train": "labels build validate_training tune evaluate gates approve refit register card probe deploy",
         "rollback": "rollback",
     }
     for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:

@@ -23,6 +23,7 @@ from evergreen.handovers.train import (
     Since,
     SoundTrainingSet,
 )
+from evergreen.links import Link
 from evergreen.run import Run
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         mode="json", include={"metric", "rows", "rows_of_class", "baseline", "baseline_is", "champion"}
     )
     for candidate in scored:
-        of_best = evaluated.model_dump(include={"slices", "fairness"}) if candidate.family == best.family else {}
+        told = {"slices", "fairness", "intervals"} if candidate.family == best.family else set()
+        of_best = evaluated.model_dump(include=told)
         evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **of_best, **shared)
         tracking.record(run, candidate.run.id, evaluation, metrics=evaluation.metrics)
     return evaluated
@@ -132,7 +134,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     Raises:
         EvidenceMissing: a gate could not be decided.
     """
-    from evergreen.evaluate import judgements
+    from evergreen.evaluate import judgements, telling
     from evergreen.registry import tracking
     from evergreen.registry.contents import Gates
 
@@ -152,12 +154,14 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         family=best.family,
         compared_with=None if scored_champion is None else scored_champion.version,
     )
+    report = telling.write(run, evaluated, checked)
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
             next_step=ways_out.way_out(run.spec, run.as_of, evaluated, checked),
+            links={Link.GATE_REPORT: report},
         )
     return Judged(
         passed=verdict == "pass",
@@ -170,6 +174,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         scores=best.scores,
         compared_with=None if scored_champion is None else scored_champion.version,
         warnings=(*evaluated.warnings, *rules.warnings(checked)),
+        report=report,
     )
 
 
@@ -263,12 +268,12 @@ def _compared(run: Run, later: Rows, new: npt.NDArray[np.float64], old: npt.NDAr
 def _intervals(
     run: Run, operating: Problem, later: Rows, predictions: npt.NDArray[np.float64]
 ) -> dict[str, tuple[float | None, float | None]]:
-    """The interval of each score that has a floor."""
+    """The interval of each score."""
     from evergreen.model.metrics import metric
 
     alike, confidence = _alike(run, later), run.spec.gates.better_than_champion.confidence
     found = {}
-    for name in run.spec.gates.floor:
+    for name in {**dict.fromkeys(run.spec.problem.metrics), **run.spec.gates.floor}:
         low, high = metric(operating, name).interval(
             later.labels, predictions, alike, weights=later.weights, confidence=confidence
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evergreen.evaluate import rules
 from evergreen.handovers.train import Gate, Judged
-from evergreen.markdown import table
-from evergreen.quoting import lines
+from evergreen.markdown import plain, table
 from evergreen.run import Approval, Run
 from evergreen.spec.durations import duration_text
 from evergreen.spec.risk import Risk
@@ -75,14 +73,9 @@ def _body(run: Run, risk: Risk, judged: Judged, why: str) -> Iterator[str]:
         (tuple(map(plain, _row(gate))) for gate in judged.gates),
     )
     yield ""
-    yield f"[MLflow run]({judged.run.page})"
+    pages = {"gate report": judged.report, "MLflow run": judged.run.page}
+    yield " · ".join(f"[{name}]({address})" for name, address in pages.items() if address)
 
 
 def _row(gate: Gate) -> tuple[str, ...]:
     return gate.name, rules.number(gate.observed), rules.interval(gate), rules.number(gate.bound), gate.reason
-
-
-def plain(text: str) -> str:
-    """A text of a spec, or with names of data in it, as Markdown that reads the same: what stands in it makes no link,
-    no image and no element."""
-    return re.sub(r"([\\<&\[\]!`*_#|~])", r"\\\1", " ".join(lines(text).split()))

@@ -1,4 +1,4 @@
-"""The stage between the gates and the registry in which a person is asked, where the spec's risk asks for one."""
+"""The stages in which a person is asked, where the spec's risk asks for one, and in which a version gets its card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from evergreen.errors import ApprovalWanted, RunError
 from evergreen.govern import rules
-from evergreen.handovers.train import Approved, Judged
+from evergreen.handovers.train import Approved, Judged, Registered
 from evergreen.run import Run
 
 log = logging.getLogger(__name__)
@@ -54,3 +54,12 @@ def approve(run: Run, judged: Judged) -> Approved:
         return nobody.model_copy(update={"asked": why, "approver": said.by})
     reason = f"rejected by {said.by}: {said.reason}" if said.by else said.reason
     return nobody.model_copy(update={"asked": why, "passed": False, "reason": reason})
+
+
+def card(run: Run, registered: Registered) -> Registered:
+    """Write the version's card: a page, and files of its MLflow run."""
+    from evergreen.govern import carding
+
+    page = carding.write(run, registered.version)
+    log.info("The card of version %d: %s", registered.version, page)
+    return registered.model_copy(update={"card": page})

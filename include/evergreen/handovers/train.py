@@ -257,7 +257,7 @@ class Evaluated(Handover):
     over_baseline: Comparison | None = None
     """Of the best candidate with the baseline."""
     intervals: Mapping[str, tuple[float | None, float | None]] = {}
-    """metric → lower and upper end of the interval of the best candidate's score, of each metric with a floor."""
+    """metric → lower and upper end of the interval of the best candidate's score."""
     slices: tuple[SliceScore, ...] = ()
     """Of the best candidate, the worst first; empty: the spec asks for none."""
     fairness: tuple[Fair, ...] = ()
@@ -298,7 +298,9 @@ class Judged(Handover):
     warnings: tuple[str, ...] = ()
     """What warns although every gate passed: the contract of the training set, or a gate that passed by chance perhaps.
     """
-    pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
+    report: str = ""
+    """The page of the gates."""
+    pages: ClassVar = {"run.page": Link.MLFLOW_RUN, "report": Link.GATE_REPORT}
 
     @property
     def score(self) -> float | None:
@@ -360,7 +362,9 @@ class Registered(Handover):
     """Its score by the search metric, on the evaluation rows."""
     compared_with: int | None
     """The version that its gates compared it with; None: there was no champion."""
-    pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
+    card: str = ""
+    """The page of its card; empty: it is not written yet."""
+    pages: ClassVar = {"run.page": Link.MLFLOW_RUN, "card": Link.MODEL_CARD}
 
 
 class Probed(Registered):

@@ -58,7 +58,8 @@ def train(loop: Wire) -> None:
     # would answer, and the version that rollback returns to might be one of those.
     fitted = loop.stage(training.refit, loop.stage(governing.approve, judged))
     registered = loop.stage(registry.register, fitted)
-    loop.stage(serving.deploy, loop.stage(serving.probe, registered))
+    documented = loop.stage(governing.card, registered)  # nothing serves of which nobody could read what it is
+    loop.stage(serving.deploy, loop.stage(serving.probe, documented))
 
 
 def monitor(loop: Wire) -> None:

@@ -49,8 +49,8 @@ def spec_hash(spec: ModelSpec) -> str:
     data = {view: spec.data_of(view) for view in spec.features}
     queries = [files.query(dataset, dataset.view_sql(view)) for view, dataset in data.items()]
     queries += [files.query(spec, path) for path in (spec.label_sql(), *spec.asking.queries)]
-    # How long something is kept, and who allows it, makes no other model.
-    made = spec.model_dump(mode="json", exclude={"retention", "risk"})
+    # How long something is kept, who allows it and what is written about it makes no other model.
+    made = spec.model_dump(mode="json", exclude={"retention", "risk", "card"})
     declared = json.dumps([made, queries], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()
 

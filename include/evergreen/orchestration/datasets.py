@@ -13,6 +13,7 @@ from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import rules
 from evergreen.features import stages as features
+from evergreen.govern import stages as governing
 from evergreen.handovers.correct import Relabelled
 from evergreen.handovers.ingest import (
     Batch,
@@ -375,8 +376,10 @@ STAGES: Mapping[Stage, Says] = {
     training.tune: _tune,
     evaluation.evaluate: _reads_training_set,
     evaluation.gates: _nothing,
+    governing.approve: _nothing,
     training.refit: _refit,
     registry.register: _register,
+    governing.card: _probe,
     serving.probe: _probe,
     serving.deploy: _deploy,
     serving.roll_back: _deploy,

@@ -49,6 +49,7 @@ from evergreen.registry.contents import (
     PIPELINE,
     Content,
     Environment,
+    Fitting,
     Recipe,
     Reference,
     Sample,
@@ -99,6 +100,7 @@ def log_candidate(
     reference: pd.DataFrame,
     metrics: dict[str, float],
     trials: Trials,
+    fitting: Fitting | None = None,
     refit_of: str | None = None,
 ) -> str:
     """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
@@ -108,6 +110,7 @@ def log_candidate(
         recipe, pipeline, rows: how the candidate was fitted, the fit, and the rows that it learned from.
         metrics, trials: how the search came to the recipe's hyperparameters.
         study: the name of the search.
+        fitting: what it cost; None: it was not measured.
         reference: what the monitor compares with: the inputs of held-out rows, and predictions of a fit that has not
             learned from them.
         refit_of: the MLflow run of the fit that the gates judged, in which the refit's is nested; None: it is no refit.
@@ -116,6 +119,7 @@ def log_candidate(
     """
     predictions, family = predict(pipeline, rows.inputs), recipe.family
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
+    cost = {} if fitting is None else fitting.metrics
     tags = _tags(run, data, recipe, study)
     if refit_of is not None:
         name = f"{name}, refit"
@@ -126,7 +130,7 @@ def log_candidate(
             at = int(time.time() * 1000)
             client.log_batch(
                 run_id,
-                metrics=[Metric(each, value, at, 0) for each, value in (metrics | recipe.metrics).items()],
+                metrics=[Metric(each, value, at, 0) for each, value in (metrics | recipe.metrics | cost).items()],
                 params=[Param(each, str(value)) for each, value in recipe.parameters.items()],
             )
             client.log_inputs(run_id, [_dataset(run.spec, data, rows)])
@@ -137,7 +141,8 @@ def log_candidate(
             packaging, graph = package(run.spec, pipeline, reference[list(run.spec.feature_types)])
             if graph is not None:
                 (written / GRAPH).write_bytes(graph)
-            for content in (packaging, *_contents(run, recipe, rows, predictions, reference, trials)):
+            contents = (packaging, *_contents(run, recipe, rows, predictions, reference, trials))
+            for content in contents if fitting is None else (*contents, fitting):
                 (written / content.NAME).write_bytes(content.to_bytes())
             _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.

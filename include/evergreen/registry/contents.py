@@ -119,6 +119,8 @@ class Evaluation(_Json):
     """The champion on the same rows; null: there was none."""
     slices: tuple[SliceScore, ...] = ()
     """How it does on parts of the rows, the worst first; of a candidate that is not the best none."""
+    intervals: Mapping[str, tuple[float | None, float | None]] = {}
+    """metric → lower and upper end of the score's interval; likewise."""
     fairness: tuple[Fair, ...] = ()
     """How alike it decides on the groups of each protected attribute; likewise."""
 
@@ -126,6 +128,49 @@ class Evaluation(_Json):
     def metrics(self) -> dict[str, float]:
         """As MLflow's metrics of the run."""
         return {f"evaluation_{name}": value for name, value in self.scores.items() if value is not None}
+
+
+class Fitting(_Json):
+    """What the search and the fit of a candidate cost, and on how many rows; of a refit, that fit."""
+
+    NAME: ClassVar[str] = "fitting.json"
+    rows: int
+    """How many rows it learned from."""
+    cpu_seconds: float
+    """Of the processor, with child processes."""
+    wall_seconds: float
+    """By the clock."""
+    peak_memory_mb: float
+    """The most that the process had since it began, in MB."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As MLflow's metrics of the run."""
+        return {f"training_{name}": float(value) for name, value in self.model_dump().items()}
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The card of a version, in Markdown."""
+
+    NAME: ClassVar[str] = "card.md"
+    text: str
+
+    def to_bytes(self) -> bytes:
+        """UTF-8."""
+        return self.text.encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of UTF-8."""
+        return cls(content.decode())
+
+
+@dataclass(frozen=True)
+class CardPage(CardText):
+    """The same as a page."""
+
+    NAME: ClassVar[str] = "card.html"
 
 
 class Gates(_Json):

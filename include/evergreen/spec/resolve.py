@@ -31,6 +31,7 @@ _OWN = (
     "search",
     "gates",
     "risk",
+    "card",
     "refit",
     "rollout",
 )

@@ -19,6 +19,7 @@ from evergreen.interval import DAY
 from evergreen.spec import families
 from evergreen.spec.ago import DATED
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
+from evergreen.spec.card import Card
 from evergreen.spec.dataset import (
     MOST_ENTRIES,
     DatasetSpec,
@@ -181,6 +182,11 @@ class _Model(Folder):
         default=None,
         exclude_if=unsaid(None),
         description="what a wrong version may do, and who allows a new one; null: nobody is asked",
+    )
+    card: Card | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
+        description="what only people know of the model, for the card of each version; null: the card says so",
     )
     refit: bool = Field(
         default=False,

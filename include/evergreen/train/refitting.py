@@ -27,7 +27,7 @@ from evergreen.registry.rules import refit_key
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT
-from evergreen.train import dataset, recipes, records, rules, tuning, windows
+from evergreen.train import costs, dataset, recipes, records, rules, tuning, windows
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
         done = tracking.find(spec.model, whole.key, family, study=study, is_idle=tuning.is_idle)
         if done is not None:
             return str(done.info.run_id)
-        candidate = registry.candidate(judged.run.id)
+        began, candidate = costs.Began.now(), registry.candidate(judged.run.id)
         recipe = recipes.of(spec, candidate)
         pipeline, learned = recipes.fit(spec, recipe, whole.learned)
         return candidates.log_candidate(
@@ -162,6 +162,7 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
             rows=learned,
             reference=candidates.compared_with(spec, whole.held_out, gated),
             metrics={},
+            fitting=began.until_now(len(learned.labels)),
             trials=artifacts.load(candidate, Trials),
             refit_of=judged.run.id,
         )

@@ -138,9 +138,9 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     from evergreen.model import rows
     from evergreen.registry import candidates, records, tracking
     from evergreen.registry.contents import Recipe, Trial, Trials
-    from evergreen.train import backtesting, folding, recipes, tuning
+    from evergreen.train import backtesting, costs, folding, recipes, tuning
 
-    spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
+    began, spec, study = costs.Began.now(), run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
         finished = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
         if finished is not None:
@@ -182,6 +182,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             rows=learned,
             reference=reference,
             metrics=metrics,
+            fitting=began.until_now(len(learned.labels)),
             trials=Trials(
                 tuple(
                     Trial(

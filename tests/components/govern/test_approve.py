@@ -20,10 +20,13 @@ from evergreen.history.events import Approval as Recorded
 from evergreen.interval import Interval
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
+from evergreen.registry import artifacts, records
 from evergreen.registry import stages as registry
+from evergreen.registry.contents import CardPage, CardText, Evaluation, Fitting
 from evergreen.run import Approval, Run
-from evergreen.settings import PROJECT
+from evergreen.settings import PROJECT, settings
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import records as training_records
 from tests import spot
 from tests.components.served_folder import day_run, served_folder, until_it_answers
 
@@ -42,7 +45,12 @@ def model(
 
         shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "spot", folder)
         content = yaml.safe_load((folder / "model.yaml").read_text())
-        content |= {"model": "allowed", "risk": {"tier": "high", "impact": "A bid is paid.", "approvers": ["anna"]}}
+        content |= {
+            "model": "allowed",
+            "risk": {"tier": "high", "impact": "A bid is paid.", "approvers": ["anna"]},
+            "card": {"intended_use": "Bids <b>of a day</b> ahead.", "limits": ["Nothing is known of | storms."]},
+        }
+        content["gates"]["slices"] = {"by": ["region"], "margin": 100.0, "minimum_rows": 20}
         (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         return folder
 
@@ -95,6 +103,8 @@ def test_who_may_not_and_who_says_no_reason_is_refused_before_anything_runs(
 
 def test_a_person_by_a_command_allows_it_and_is_kept_by_name(model: ModelSpec) -> None:
     done = inline.run(training(model, DAYS - 2, approval=ANNA), "train", first="approve")
+    carded = done["card"]
+    assert isinstance(carded, Registered) and carded.card.endswith("/allowed/cards/1.html")
     approved, registered = done["approve"], done["register"]
     assert isinstance(approved, Approved) and (approved.passed, approved.approver) == (True, "anna")
     assert isinstance(registered, Registered) and registered.version == 1
@@ -109,6 +119,48 @@ def test_a_person_by_a_command_allows_it_and_is_kept_by_name(model: ModelSpec) -
     assert timeline.describe(said) == (
         "anna allowed ridge (tier high, told by ci with a command): the bids were looked at"
     )
+
+
+def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> None:
+    version = records.version(model.model, 1)
+    candidate = records.candidate(version.run_id)
+    text, page = artifacts.load(candidate, CardText).text, artifacts.load(candidate, CardPage).text
+    assert (settings().reports / model.model / "cards" / "1.html").read_text(encoding="utf-8") == page
+    evaluation, fitting = artifacts.load(candidate, Evaluation), artifacts.load(candidate, Fitting)
+    data = training_records.of(model.model, version)
+    low, high = evaluation.intervals["rmse"]
+    assert low is not None and high is not None and low < evaluation.scores["rmse"] < high
+    assert set(evaluation.intervals) == set(model.problem.metrics)
+    learned = inline.as_json(inline.run(training(model, DAYS - 2), "train", last="build")["build"])["learn"]["rows"]
+    assert fitting.rows == learned and fitting.cpu_seconds > 0 and 0 < fitting.wall_seconds < 300
+    assert 50 < fitting.peak_memory_mb < 20_000
+    for said in (
+        "# Model card: allowed, version 1",
+        "Bids \\<b>of a day\\</b> ahead.",
+        "Nothing is known of \\| storms.",
+        data.content_hash.replace("_", "\\_"),
+        f"{fitting.rows:,} rows",
+        f"{fitting.peak_memory_mb:,.0f} MB",
+        "| Allowed by | anna |",
+        "| Why | the bids were looked at |",
+        "by a command of ci",
+        "region = north",
+        "| rmse at most |",
+        f"{low:.4f}".rstrip("0"),
+        *(f"| {table} | {number} |".replace("_", "\\_") for table, number in data.versions.items()),
+    ):
+        assert said in text, said
+    assert "Bids &lt;b&gt;of a day&lt;/b&gt; ahead." in page and "<b>" not in page and "<script" not in page
+
+
+def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:
+    judged = inline.run(training(model, DAYS - 2), "train", first="validate_training", last="gates")["gates"]
+    page = (settings().reports / model.model / "gates" / "2026-01-10.html").read_text(encoding="utf-8")
+    assert judged.report.endswith("/allowed/gates/2026-01-10.html")
+    for said in ("region = north", "better than the champion", "the candidate is the champion already", "ridge"):
+        assert said in page, said
+    first = page.index("the candidate is the champion already")
+    assert first < page.index("rmse at most"), "what failed stands first"
 
 
 def test_what_was_allowed_is_not_asked_about_again(model: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,115 @@
+"""The gate report: what the gates said of a candidate, for a person who has a minute. The log of the task has its text.
+
+`<reports>/<model>/gates/<interval>.html`; a rerun replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evergreen.evaluate import rules
+from evergreen.evaluate.rules import number
+from evergreen.handovers.fairness import Fair
+from evergreen.handovers.train import Evaluated, Gate, SliceScore
+from evergreen.reports.pages import publish
+from evergreen.reports.paper import Paper, Section, Table
+from evergreen.run import Run
+
+
+def write(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> str:
+    """Write the page, whole or not at all; returns its address."""
+    return publish(f"{run.spec.model}/gates/{run.interval.partition}.html", paper(run, evaluated, checked).page())
+
+
+def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:
+    """The report."""
+    verdict, reason = rules.verdict(list(checked)), rules.reason(list(checked))
+    best, champion = evaluated.best, evaluated.champion
+    passed = sum(gate.verdict == "pass" for gate in checked)
+    score = number(best.scores.get(evaluated.metric)) or "not defined"
+    against = "there is no champion yet" if champion is None else f"compared with version {champion.version}"
+    told = f"{verdict.capitalize()}: {passed} of {len(checked)} gates passed."
+    summary = f"{told} {best.family}, {evaluated.metric} {score} on {evaluated.rows:,} rows; {against}."
+    warned = (*evaluated.warnings, *rules.warnings(list(checked)))
+    sections = [gates("Gates", [asdict(gate) for gate in _worst_first(checked)], reason)]
+    if warned:
+        sections.append(Section("What warns", points=warned))
+    sections += [_candidates(run, evaluated), *parts(evaluated.metric, evaluated.slices, evaluated.fairness)]
+    title = f"{run.spec.model}: gates as of {run.spec.calendar.shown(run.as_of)}"
+    return Paper(title, summary, tuple(sections), {"MLflow run": best.run.page})
+
+
+def _worst_first(checked: Sequence[Gate]) -> list[Gate]:
+    order = ("no evidence", "fail", "pass")
+    return sorted(checked, key=lambda gate: order.index(gate.verdict))
+
+
+def _candidates(run: Run, evaluated: Evaluated) -> Section:
+    names = run.spec.problem.metrics
+    rows = [
+        (each.family, number(each.search_score), *(number(each.scores.get(name)) for name in names))
+        for each in evaluated.candidates
+    ]
+    rows.append(("baseline", "", *(number(evaluated.baseline.get(name)) for name in names)))
+    if evaluated.champion is not None and evaluated.champion.scores is not None:
+        scores = evaluated.champion.scores
+        rows.append((f"champion, version {evaluated.champion.version}", "", *(number(scores.get(n)) for n in names)))
+    heads = ("Family", f"{evaluated.metric} on time folds", *names)
+    said = f"The baseline is {evaluated.baseline_is}. The best by the time folds is judged: {evaluated.best.family}."
+    return Section("Candidates", text=(said,), tables=(Table(heads, tuple(rows), tuple(range(1, len(heads)))),))
+
+
+def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -> Iterator[Section]:
+    """How a candidate does on parts of the rows, and how alike it decides on groups."""
+    if slices:
+        rows = tuple(
+            (
+                each.name,
+                "declared" if each.declared else "found",
+                f"{each.rows:,}",
+                number(each.value),
+                number(each.drop),
+                "" if each.low is None or each.high is None else f"{number(each.low)} to {number(each.high)}",
+            )
+            for each in slices
+        )
+        heads = ("Slice", "", "Rows", metric, "Worse by", "Interval")
+        yield Section("Slices", tables=(Table(heads, rows, numbers=(2, 3, 4, 5)),))
+    if fairness:
+        shares = Table(
+            ("Attribute", "Share of yes, of rows"),
+            tuple((each.attribute, each.answered) for each in fairness),
+        )
+        numbers = Table(
+            ("Attribute", "Number", "Value", "Interval"),
+            tuple(
+                (each.attribute, name.replace("_", " "), number(value), f"{number(low)} to {number(high)}")
+                for each in fairness
+                for name, (value, low, high) in each.numbers.items()
+            ),
+            numbers=(2, 3),
+        )
+        yield Section("Fairness", tables=(shares, numbers))
+
+
+def gates(heading: str, checked: Sequence[Mapping[str, Any]], reason: str) -> Section:
+    """Each gate with what was observed, its interval, its bound, its verdict and its reason."""
+    rows = tuple(
+        (
+            str(gate["name"]),
+            number(gate.get("observed")),
+            ""
+            if gate.get("low") is None or gate.get("high") is None
+            else f"{number(gate['low'])} to {number(gate['high'])}",
+            number(gate.get("bound")),
+            str(gate["verdict"]),
+            str(gate["reason"]),
+        )
+        for gate in checked
+    )
+    heads = ("Gate", "Observed", "Interval", "Bound", "Verdict", "Reason")
+    return Section(
+        heading, text=(f"{reason[:1].upper()}{reason[1:]}.",), tables=(Table(heads, rows, numbers=(1, 2, 3)),)
+    )

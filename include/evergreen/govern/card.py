@@ -1,0 +1,188 @@
+"""The card of a version: what it is, what it is for, how good it is and where, what it cost, and who allowed it.
+
+Everything in it was recorded before, or stands in the spec: nothing is typed twice. It is written when the version is
+registered, as Markdown and as a page, both files of its MLflow run, and does not change afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evergreen.evaluate import telling
+from evergreen.evaluate.rules import number
+from evergreen.history.events import Approval
+from evergreen.history.story import Entry
+from evergreen.registry.contents import Environment, Evaluation, Fitting, Gates, Recipe, Refit
+from evergreen.registry.rules import Version
+from evergreen.reports.paper import Paper, Section, Table, pairs
+from evergreen.run import Run
+from evergreen.spec.durations import duration_text
+from evergreen.train.records import Record
+
+_FITTED = {"full": "all of them alike", "since": "those since the change", "weighted": "all, weighted by age"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is recorded of a version."""
+
+    version: Version
+    gated: str  # the MLflow run of the fit that the gates judged
+    page: str  # of the MLflow run, in MLflow
+    data: Record
+    recipe: Recipe
+    environment: Environment
+    code: str  # which code made it
+    evaluation: Evaluation
+    gates: Gates
+    refit: Refit | None
+    fitting: Fitting | None  # what the training cost; None: an earlier release did not measure it
+    approval: Entry | None
+
+
+def paper(run: Run, facts: Facts) -> Paper:
+    """The card."""
+    version, evaluation, calendar = facts.version, facts.evaluation, run.spec.calendar
+    score = "not defined" if evaluation.value is None else f"{evaluation.value:.4f}"
+    summary = (
+        f"{run.spec.description} {version.family}, as of {calendar.shown(version.as_of)}: {evaluation.metric} {score} "
+        f"on {evaluation.rows:,} later rows, gates {facts.gates.verdict}, {_allowed(facts.approval)}."
+    )
+    sections = (
+        _details(run, facts),
+        *_use(run),
+        *_risk(run, facts.approval),
+        _data(run, facts),
+        _metrics(evaluation),
+        *telling.parts(evaluation.metric, evaluation.slices, evaluation.fairness),
+        telling.gates("Gates", facts.gates.gates, facts.gates.reason),
+        *_refit(run, facts.refit),
+        _cost(facts.fitting),
+    )
+    return Paper(
+        f"Model card: {run.spec.model}, version {version.number}", summary, sections, {"MLflow run": facts.page}
+    )
+
+
+def _allowed(entry: Entry | None) -> str:
+    return "nobody was asked" if entry is None else f"allowed by {_said(entry).by}"
+
+
+def _said(entry: Entry) -> Approval:
+    assert isinstance(entry.event, Approval)
+    return entry.event
+
+
+def _details(run: Run, facts: Facts) -> Section:
+    version, spec = facts.version, run.spec
+    chosen = ", ".join(f"{name} {value:.6g}" for name, value in facts.recipe.parameters.items())
+    libraries = {name: each for name, each in facts.environment.root.items() if name not in ("python", "platform")}
+    rows = [
+        ("Owner", f"{spec.owner.name} <{spec.owner.email}>"),
+        ("Predicts", f"{spec.label.name} ({spec.label.type}), {duration_text(spec.label.horizon)} ahead"),
+        ("Family", version.family),
+        ("Hyperparameters", chosen or "the defaults"),
+        ("Seed", str(facts.recipe.seed)),
+        ("Trained because", run.reason),
+        ("Training key", version.key),
+        ("MLflow run", version.run_id),
+        ("Code", facts.code),
+        ("Python", f"{facts.environment.root.get('python', '')} on {facts.environment.root.get('platform', '')}"),
+        ("Libraries", ", ".join(f"{name} {each}" for name, each in libraries.items())),
+    ]
+    if facts.recipe.threshold is not None:
+        rows.append(("Operating threshold", f"{facts.recipe.threshold:.4f}, chosen by label.business_value"))
+    if facts.gated != version.run_id:
+        rows.append(("Gated fit", f"MLflow run {facts.gated}; this version is its refit"))
+    return Section("Details", tables=(pairs(rows),))
+
+
+def _use(run: Run) -> Iterator[Section]:
+    card = run.spec.card
+    if card is None:
+        yield Section("Intended use", text=("The spec says nothing about it (card in model.yaml).",))
+        return
+    yield Section("Intended use", text=(card.intended_use,))
+    for heading, points in (
+        ("Out of scope", card.out_of_scope),
+        ("Limits", card.limits),
+        ("Ethics", card.ethics),
+    ):
+        if points:
+            yield Section(heading, points=points)
+
+
+def _risk(run: Run, approval: Entry | None) -> Iterator[Section]:
+    risk = run.spec.risk
+    if risk is not None:
+        yield Section("Risk", text=(f"Tier {risk.tier}. {risk.impact}",), points=risk.mitigations)
+    if approval is None:
+        yield Section("Approval", text=("Nobody was asked.",))
+        return
+    said = _said(approval)
+    how = "in Airflow, by their login" if said.how == "airflow" else f"by a command of {said.given_by}"
+    rows = [
+        ("Allowed by", said.by or "nobody"),
+        ("Why", said.reason),
+        ("When", f"{approval.at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("How", how),
+        ("Asked because", said.why),
+        ("Entry of the ledger", str(approval.number)),
+    ]
+    yield Section("Approval", tables=(pairs(rows),))
+
+
+def _data(run: Run, facts: Facts) -> Section:
+    split, shown, counts = facts.data.split, run.spec.calendar.shown, facts.evaluation.rows_of_class
+    learned = "" if facts.fitting is None else f", {facts.fitting.rows:,} rows, {_FITTED[facts.recipe.window.way]}"
+    classes = "" if not counts else f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})"
+    inputs = ", ".join(f"{name} ({kind})" for name, kind in run.spec.feature_types.items())
+    rows = [
+        ("Learned from", f"{shown(split.learn_from)} to {shown(split.learn_to)}{learned}"),
+        (
+            "Evaluated on",
+            f"{shown(split.evaluate_from)} to {shown(split.evaluate_to)}, {facts.evaluation.rows:,} rows{classes}",
+        ),
+        ("Content hash", facts.data.content_hash),
+        ("Inputs", inputs),
+    ]
+    tables = Table(
+        ("Table", "Version"),
+        tuple((table, str(version)) for table, version in sorted(facts.data.versions.items())),
+        numbers=(1,),
+    )
+    return Section("Data", tables=(pairs(rows), tables))
+
+
+def _metrics(evaluation: Evaluation) -> Section:
+    champion: Mapping[str, Any] = (evaluation.champion or {}).get("scores") or {}
+    rows = []
+    for name, value in evaluation.scores.items():
+        low, high = evaluation.intervals.get(name, (None, None))
+        interval = f"{number(low)} to {number(high)}" if low is not None and high is not None else ""
+        rows.append((name, number(value), interval, number(evaluation.baseline.get(name)), number(champion.get(name))))
+    heads = ("Metric", "Value", "Interval", "Baseline", "Champion before")
+    said = f"On the evaluation rows, which no search has seen. The baseline is {evaluation.baseline_is}."
+    return Section("Metrics", text=(said,), tables=(Table(heads, tuple(rows), numbers=(1, 2, 3, 4)),))
+
+
+def _refit(run: Run, refit: Refit | None) -> Iterator[Section]:
+    if refit is not None:
+        yield telling.gates("Refit", refit.checks, refit.reason)
+
+
+def _cost(fitting: Fitting | None) -> Section:
+    if fitting is None:
+        return Section("Training cost", text=("It was not measured.",))
+    rows = [
+        ("Processor", f"{fitting.cpu_seconds:.1f} s"),
+        ("By the clock", f"{fitting.wall_seconds:.1f} s"),
+        ("Peak memory of the process", f"{fitting.peak_memory_mb:,.0f} MB"),
+    ]
+    return Section(
+        "Training cost",
+        text=("Of the search and the fit of this family; of a refit, of that fit.",),
+        tables=(pairs(rows),),
+    )
