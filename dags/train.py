@@ -4,6 +4,8 @@
 each cutoff. `validate_training` checks that training set against the contract that follows from the spec. `tune`
 searches and fits each family, side by side.
 `evaluate` scores the candidates, the champion and the baseline on the same later rows. `gates` decides by these scores.
+Beside all that follows, `describe` lets people find the training in MLflow: a run for each trial, pictures, and which
+inputs the best candidate leans on. Nothing waits for it.
 
 `approve` waits for a person where the model's risk asks for one (under Required Actions, or by REST). They say why, and
 it is kept in the ledger under their name; without an answer in time it is a rejection. A training that could not be

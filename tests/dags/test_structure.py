@@ -83,7 +83,10 @@ def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     }
     for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:
         dag, chain = dag_bag.dags[f"{spec.name}__{loop}"], chains[loop]
-        assert [task.task_id for task in dag.topological_sort()] == chain.split()
+        # Pictures stand beside the chain, and nothing waits for them.
+        beside = {"describe"} if loop == "train" else set()
+        assert [task.task_id for task in dag.topological_sort() if task.task_id not in beside] == chain.split()
+        assert all(not dag.get_task(task_id).downstream_task_ids for task_id in beside)
         for upstream, downstream in itertools.pairwise(chain.split()):
             assert upstream in dag.get_task(downstream).upstream_task_ids, f"{downstream} does not wait for {upstream}"
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing, TransientError
 from evergreen.evaluate import rules, ways_out
-from evergreen.handovers.handover import finite
+from evergreen.handovers.described import Described
+from evergreen.handovers.handover import TrackedRun, finite
 from evergreen.handovers.train import (
     Candidate,
     Comparison,
@@ -123,6 +124,18 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **of_best, **shared)
         tracking.record(run, candidate.run.id, evaluation, metrics=evaluation.metrics)
     return evaluated
+
+
+def describe(run: Run, data: SoundTrainingSet, evaluated: Evaluated) -> Described:
+    """Let people find the training in MLflow: its trials, pictures, and which inputs the best candidate leans on.
+
+    Nothing waits for it, and nothing is decided by it.
+    """
+    from evergreen.evaluate import describing
+    from evergreen.registry import tracking
+
+    run_id, logged = describing.describe(run, data, evaluated)
+    return Described(run=TrackedRun(id=run_id, page=tracking.url(run_id)), trials=logged)
 
 
 def gates(run: Run, evaluated: Evaluated) -> Judged:

@@ -52,7 +52,8 @@ def train(loop: Wire) -> None:
     candidates = loop.each(
         training.tune, sound, over="family"
     )  # one study each: the same result, side by side or in turns
-    judged = loop.stage(evaluation.gates, loop.stage(evaluation.evaluate, sound, candidates))
+    evaluated = loop.stage(evaluation.evaluate, sound, candidates)
+    judged = loop.stage(evaluation.gates, evaluated)
     # Never move these edges. Nothing is registered but what every gate passed, and what a person allowed where its risk
     # asks for one; nothing is deployed but what is registered and was probed: without it a model that nobody judged
     # would answer, and the version that rollback returns to might be one of those.
@@ -60,6 +61,8 @@ def train(loop: Wire) -> None:
     registered = loop.stage(registry.register, fitted)
     documented = loop.stage(governing.card, registered)  # nothing serves of which nobody could read what it is
     loop.stage(serving.deploy, loop.stage(serving.probe, documented))
+    # Last, and nothing after it: no decision waits for a drawing, or fails with one.
+    loop.stage(evaluation.describe, sound, evaluated)
 
 
 def monitor(loop: Wire) -> None:

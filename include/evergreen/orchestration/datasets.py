@@ -376,6 +376,7 @@ STAGES: Mapping[Stage, Says] = {
     training.tune: _tune,
     evaluation.evaluate: _reads_training_set,
     evaluation.gates: _nothing,
+    evaluation.describe: _reads_training_set,
     governing.approve: _nothing,
     training.refit: _refit,
     registry.register: _register,

@@ -238,8 +238,31 @@ class Trial(BaseModel):
     proposed_by: str = ""
     """Whether the sampler, the library's defaults, the family or an earlier study; empty: an earlier release did not
     say."""
+    folds: tuple[float, ...] = ()
+    """The score of each time fold, of one that came to its end; of an earlier release none."""
     taken: bool = False
     """Whether the candidate is made of it; of an earlier release none is, and the one with the best score was."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What is lost by the search metric when the values of an input are in another order."""
+
+    input: str
+    loss: float | None
+    """null: it is not defined."""
+    low: float | None
+    """The lower end of its interval."""
+    high: float | None
+
+
+class Importances(_Json):
+    """Which inputs a candidate leans on, on the evaluation rows."""
+
+    NAME: ClassVar[str] = "importances.json"
+    metric: str
+    inputs: tuple[Importance, ...]
+    """The most important first."""
 
 
 class Trials(_AsJson, RootModel[tuple[Trial, ...]]):

@@ -44,7 +44,7 @@ def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[st
         experiment = experiment_id(client, model)
         _clear_ended(client, experiment, study, is_idle)
         tagged = f"tags.`{Tag.KEY}` = '{key}' and tags.`{Tag.FAMILY}` = '{family}'"
-        ended = _runs(client, experiment, f"{tagged} and attributes.status = 'FINISHED'")
+        ended = runs_of(client, experiment, f"{tagged} and attributes.status = 'FINISHED'")
     return next((run for run in ended if _loads(run.info.run_id)), None)
 
 
@@ -66,7 +66,7 @@ def last_key(model: str, family: str, *, before: datetime) -> str | None:
     """The key of the model's last training of a family that ended, as of a moment before `before`; of several as of the
     same moment the one that began last. None: there is none."""
     with asking(f"looking for the last {family} candidate of {model}") as client:
-        ended = _runs(
+        ended = runs_of(
             client, experiment_id(client, model), f"tags.`{Tag.FAMILY}` = '{family}' and attributes.status = 'FINISHED'"
         )
     earlier = [
@@ -88,7 +88,7 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _runs(client: MlflowClient, experiment: str, which: str) -> list[MlflowRun]:
+def runs_of(client: MlflowClient, experiment: str, which: str) -> list[MlflowRun]:
     """All runs of an experiment that a filter names, the newest first."""
     page = client.search_runs([experiment], which)
     runs = list(page)
@@ -102,7 +102,7 @@ def _clear_ended(client: MlflowClient, experiment: str, own: str, is_idle: Calla
     """Delete the models that ended runs began to log, whether nobody works on a run any more or an exception has ended
     it (SIGTERM and a time-out are one). The run is KILLED then: nothing is left of it."""
     for status in ("RUNNING", "FAILED"):
-        for run in _runs(client, experiment, f"attributes.status = '{status}'"):
+        for run in runs_of(client, experiment, f"attributes.status = '{status}'"):
             study = run.data.tags.get(Tag.STUDY)
             if study is None or (study != own and not is_idle(study)):
                 continue
@@ -151,7 +151,7 @@ def run_ids(model: str, key: str) -> list[str]:
     """The MLflow runs of a training, whatever became of them."""
     with asking(f"looking for the candidates of {model}, key {key}") as client:
         experiment = client.get_experiment_by_name(model)
-        runs = [] if experiment is None else _runs(client, experiment.experiment_id, f"tags.`{Tag.KEY}` = '{key}'")
+        runs = [] if experiment is None else runs_of(client, experiment.experiment_id, f"tags.`{Tag.KEY}` = '{key}'")
     return [run.info.run_id for run in runs]
 
 
@@ -160,7 +160,7 @@ def ended(model: str) -> list[Ended]:
     with asking(f"looking for the candidates of {model}") as client:
         experiment = client.get_experiment_by_name(model)
         which = "attributes.status != 'RUNNING'"
-        runs = [] if experiment is None else _runs(client, experiment.experiment_id, which)
+        runs = [] if experiment is None else runs_of(client, experiment.experiment_id, which)
     return [
         Ended(run.info.run_id, run.data.tags[Tag.FAMILY], as_of)
         for run in runs
@@ -190,6 +190,8 @@ def remove(run_id: str) -> None:
             _repository(model.artifact_location).delete_artifacts()
             _delete_model(client, model.model_id)
         _repository(run.info.artifact_uri).delete_artifacts()
+        for trial in runs_of(client, run.info.experiment_id, f"tags.`{Tag.TRIAL_OF}` = '{run_id}'"):
+            client.delete_run(trial.info.run_id)
         client.delete_run(run_id)
 
 

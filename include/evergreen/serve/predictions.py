@@ -102,6 +102,13 @@ def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
     return _of(model, start, end, _ANSWERED)
 
 
+def of_request(model: str, request_id: str) -> list[Prediction]:
+    """What a request was answered, in the order of its entities."""
+    with database.connect() as connection:
+        rest = f"where model = %s and request_id = %s and {_ANSWERED} order by position"
+        return TABLE.select(connection, rest, [model, request_id])
+
+
 def of_rollout(model: str, rollout: str, start: datetime, end: datetime) -> list[Prediction]:
     """What every version was asked during a rollout with `as_of` in [start, end), oldest first: also what no client was
     given, and what failed."""

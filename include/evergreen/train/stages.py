@@ -190,6 +190,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                         score=trial.value,
                         parameters=trial.params,
                         proposed_by=tuning.proposer(trial),
+                        folds=tuning.of_folds(trial) if trial.state.name == "COMPLETE" else (),
                         taken=trial.number == best.number,
                     )
                     for trial in trials

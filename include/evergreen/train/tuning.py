@@ -67,6 +67,18 @@ def of_folds(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
     return tuple(trial.user_attrs[_FOLDS])
 
 
+def loaded(name: str) -> optuna.Study | None:
+    """A study as it is, apart from its storage; None: there is none."""
+    with _storage() as storage:
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return None
+        copy = optuna.create_study(direction=study.direction)
+        copy.add_trials(study.get_trials(states=FINISHED))
+        return copy
+
+
 def best(name: str, most: int) -> list[dict[str, Any]]:
     """The parameters of a finished study's best trials that came to their ends, the best
     first; empty when there is no such study."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from evergreen import cli
 from evergreen.errors import ApprovalWanted, EvidenceMissing, RunError
 from evergreen.govern import stages as governing
+from evergreen.handovers.described import Described
 from evergreen.handovers.train import Approved, Registered
 from evergreen.history import ledger, timeline
 from evergreen.history.events import Approval as Recorded
@@ -22,7 +27,8 @@ from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.registry import artifacts, records
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import CardPage, CardText, Evaluation, Fitting
+from evergreen.registry.contents import CardPage, CardText, Evaluation, Fitting, Importances, Trials
+from evergreen.registry.tags import Tag
 from evergreen.run import Approval, Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.schema import ModelSpec
@@ -131,7 +137,8 @@ def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> Non
     low, high = evaluation.intervals["rmse"]
     assert low is not None and high is not None and low < evaluation.scores["rmse"] < high
     assert set(evaluation.intervals) == set(model.problem.metrics)
-    learned = inline.as_json(inline.run(training(model, DAYS - 2), "train", last="build")["build"])["learn"]["rows"]
+    kept = settings().home / "runs" / model.model / "train" / training(model, DAYS - 2).run_id / "build.json"
+    learned = json.loads(kept.read_text())["learn"]["rows"]
     assert fitting.rows == learned and fitting.cpu_seconds > 0 and 0 < fitting.wall_seconds < 300
     assert 50 < fitting.peak_memory_mb < 20_000
     for said in (
@@ -153,14 +160,49 @@ def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> Non
     assert "Bids &lt;b&gt;of a day&lt;/b&gt; ahead." in page and "<b>" not in page and "<script" not in page
 
 
-def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:
-    judged = inline.run(training(model, DAYS - 2), "train", first="validate_training", last="gates")["gates"]
-    page = (settings().reports / model.model / "gates" / "2026-01-10.html").read_text(encoding="utf-8")
-    assert judged.report.endswith("/allowed/gates/2026-01-10.html")
-    for said in ("region = north", "better than the champion", "the candidate is the champion already", "ridge"):
-        assert said in page, said
-    first = page.index("the candidate is the champion already")
-    assert first < page.index("rmse at most"), "what failed stands first"
+def test_a_training_is_one_run_with_its_candidates_and_their_trials_below_it(model: ModelSpec) -> None:
+    begun = time.perf_counter()
+    described = inline.run(training(model, DAYS - 2), "train", first="describe")["describe"]
+    assert isinstance(described, Described) and described.trials == 0, "they were logged by the training"
+    assert time.perf_counter() - begun < 30
+    client = MlflowClient(settings().mlflow_url)
+    candidate = records.version(model.model, 1).run_id
+    assert client.get_run(candidate).data.tags["mlflow.parentRunId"] == described.run.id
+    experiment = client.get_run(candidate).info.experiment_id
+    trials = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{candidate}'")
+    tried = artifacts.load(records.candidate(candidate), Trials).root
+    assert len(trials) == len(tried) == model.search.trials
+    (taken,) = [each for each in trials if each.data.tags[Tag.TAKEN] == "true"]
+    (best,) = [each for each in tried if each.taken]
+    assert {name: float(value) for name, value in taken.data.params.items()} == pytest.approx(dict(best.parameters))
+    folds = client.get_metric_history(taken.info.run_id, "fold_rmse")
+    assert [each.value for each in sorted(folds, key=lambda each: each.step)] == pytest.approx(best.folds)
+    assert best.folds and taken.data.metrics["folds_rmse"] == pytest.approx(best.score)
+    pictures = {file.path for below in ("search", "evaluation") for file in client.list_artifacts(candidate, below)}
+    assert {"search/history.png", "search/slices.png", "evaluation/predicted.png"} <= pictures
+    importances = artifacts.load(records.candidate(candidate), Importances)
+    first = importances.inputs[0]
+    assert first.input == "price" and first.loss is not None and first.loss > 5, "what the price is made of"
+    assert first.low is not None and first.high is not None and first.low < first.loss < first.high
+    assert {each.input for each in importances.inputs} == set(model.feature_types)
+
+
+def test_an_answer_is_explained_by_its_request_id_from_the_log(
+    model: ModelSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (body, *_) = spot.requests(FIRST + timedelta(days=DAYS - 1))
+    answer = httpx.post(f"{settings().server_url}/models/{model.model}/predict", json=body, timeout=60).json()
+    assert cli.main(["explain", model.model, answer["request_id"], "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    made = told["explanation"]
+    assert (told["version"], told["scale"], made["way"]) == (1, "in the unit of price_later", "one at a time")
+    assert made["score"] == pytest.approx(answer["prediction"], abs=1e-3)
+    assert made["usual"] + sum(part["contribution"] for part in made["parts"]) == pytest.approx(made["score"])
+    assert {part["input"] for part in made["parts"]} == set(model.feature_types) == set(told["features"])
+    assert cli.main(["explain", model.model, answer["request_id"]]) == 0
+    assert "exact: the parts add up" in capsys.readouterr().out
+    assert cli.main(["explain", model.model, "no-such-request"]) == 1
+    assert "nothing of it in the prediction log" in capsys.readouterr().err
 
 
 def test_what_was_allowed_is_not_asked_about_again(model: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,3 +240,13 @@ def test_a_hand_over_alone_makes_no_approval(model: ModelSpec) -> None:
 
     with pytest.raises(EvidenceMissing, match="no approval in the ledger"):
         registry.register(newer, train.refit(newer, forged))
+
+
+def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:
+    judged = inline.run(training(model, DAYS - 2), "train", first="validate_training", last="gates")["gates"]
+    page = (settings().reports / model.model / "gates" / "2026-01-10.html").read_text(encoding="utf-8")
+    assert judged.report.endswith("/allowed/gates/2026-01-10.html")
+    for said in ("region = north", "better than the champion", "the candidate is the champion already", "ridge"):
+        assert said in page, said
+    first = page.index("the candidate is the champion already")
+    assert first < page.index("rmse at most"), "what failed stands first"

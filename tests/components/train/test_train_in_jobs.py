@@ -53,7 +53,7 @@ def test_a_verdict_decides_what_the_next_job_does(run: Run) -> None:
     hard = _with_gates(run, better_than_baseline=0.49)
     assert inline.run(hard, "train", first="gates", last="gates")["gates"].passed is False
     results = inline.run(hard, "train", first="approve")
-    assert list(results) == ["approve", "refit", "register", "card", "probe", "deploy"]
+    assert list(results) == ["approve", "refit", "register", "card", "probe", "deploy", "describe"]
     promoting = [results[stage] for stage in ("register", "probe", "deploy")]
     assert all(isinstance(each, Skipped) and each.reason.startswith("not promoted") for each in promoting)
     assert store.champion(run.spec.model) is None

@@ -1,0 +1,1 @@
+"""What a prediction was made of, input by input."""
