@@ -196,7 +196,7 @@ def test_an_answer_is_explained_by_its_request_id_from_the_log(
     (told,) = json.loads(capsys.readouterr().out)
     made = told["explanation"]
     assert (told["version"], told["scale"], made["way"]) == (1, "in the unit of price_later", "one at a time")
-    assert made["score"] == pytest.approx(answer["prediction"], abs=1e-3)
+    assert made["score"] == pytest.approx(answer["predictions"][0]["prediction"], abs=1e-3)
     assert made["usual"] + sum(part["contribution"] for part in made["parts"]) == pytest.approx(made["score"])
     assert {part["input"] for part in made["parts"]} == set(model.feature_types) == set(told["features"])
     assert cli.main(["explain", model.model, answer["request_id"]]) == 0
