@@ -3,8 +3,8 @@ after it did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, WINDOWS, T
 from evergreen.loops.wire import Result, Stage
 from evergreen.monitor import stages as monitoring
 from evergreen.object_store import SCHEME
+from evergreen.orchestration.reading import Dataset, ReadAndWritten
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serving
 from evergreen.settings import settings
@@ -42,31 +43,6 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as training
 from evergreen.validate import stages as validation
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Something that a stage reads or writes."""
-
-    namespace: str
-    name: str
-    columns: Mapping[str, str] = field(default_factory=dict)  # its declared columns, with their types
-    version: str | None = None
-    rows: int | None = None
-    content_hash: str | None = None
-    partitions: Mapping[str, str] = field(default_factory=dict)  # partition that was written → digest of its rows
-    # column → what it is made of, where that is known: each a dataset and its column, unchanged
-    same_as: Mapping[str, tuple[Dataset, str]] = field(default_factory=dict)
-    made_of: tuple[Dataset, ...] = ()  # what decides about its rows as a whole
-
-
-@dataclass(frozen=True)
-class ReadAndWritten:
-    """What a stage reads and writes."""
-
-    inputs: Sequence[Dataset] = ()
-    outputs: Sequence[Dataset] = ()
-
 
 Given = Mapping[str, Result]
 Says = Callable[[Any, Given, Any], ReadAndWritten]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evergreen.orchestration.datasets import Dataset, ReadAndWritten
+from evergreen.orchestration.reading import Dataset, ReadAndWritten
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
