@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from evergreen.errors import PermanentError
+from evergreen.serve import client
 
 CONNECTIONS = 4
 CONNECT_RETRIES = 5  # with growing pauses, 8 s in all; only while no connection could be made
@@ -44,11 +45,12 @@ async def _replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, ser
     counts, waiting = Replay(), iter(bodies)
     path = f"/models/{model}/predict"
     transport = httpx.AsyncHTTPTransport(retries=CONNECT_RETRIES)
-    async with httpx.AsyncClient(base_url=server_url, transport=transport, timeout=TIMEOUT) as client:
+    login = client.key()
+    async with httpx.AsyncClient(base_url=server_url, transport=transport, timeout=TIMEOUT, headers=login) as asking:
 
         async def ask() -> None:
             for body in waiting:  # shared: each connection takes the next request
-                _count(counts, key, body, await _answer(client, path, body))
+                _count(counts, key, body, await _answer(asking, path, body))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -62,9 +64,9 @@ async def _replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, ser
     return counts
 
 
-async def _answer(client: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def _answer(asking: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The server's answer, one item per entity asked for; an unknown entity's has no prediction."""
-    response = await client.post(path, json=dict(body))
+    response = await asking.post(path, json=dict(body))
     if response.status_code == httpx.codes.NOT_FOUND and "entity" in body:
         return [body["entity"] | {"prediction": None}]
     if response.status_code != httpx.codes.OK:

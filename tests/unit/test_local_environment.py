@@ -22,7 +22,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", "postgres://u:of-a-source@h/d")
     monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PASSWORD", "of-the-mail")
     monkeypatch.setenv("EVERGREEN_MODELS", "/models")
-    return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
+    monkeypatch.setenv("EVERGREEN_SERVER_KEY", "evg-of-a-client")
+    return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVER_KEY": "evg-of-a-client"})
 
 
 @pytest.mark.parametrize("name", environment.SEES)

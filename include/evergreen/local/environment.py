@@ -209,6 +209,7 @@ def secret_values(settings: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_PASSWORD": settings.mlflow_password,  # of tasks and of the model server
         "MLFLOW_AUTH_ADMIN_PASSWORD": settings.mlflow_password,  # of MLflow's own server
         "EVERGREEN_AIRFLOW_PASSWORD": settings.airflow_password,
+        **({"EVERGREEN_SERVER_KEY": settings.server_key} if settings.server_key else {}),
     }
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from evergreen.answers import refusal, silence
 from evergreen.errors import PermanentError
-from evergreen.serve.client import server
+from evergreen.serve.client import key, server
 from evergreen.settings import settings
 
 _TIMEOUT = 60.0  # seconds
@@ -28,8 +28,7 @@ def ask(model: str, bodies: Iterable[Mapping[str, Any]]) -> int:
     """
     answered, url = 0, f"{settings().server_url}/models/{model}/predict"
     doing = f"asking the model server about the past of {model}"
-    key = settings().server_key
-    with httpx.Client(timeout=_TIMEOUT, headers={"Authorization": f"Bearer {key}"} if key else None) as client:
+    with httpx.Client(timeout=_TIMEOUT, headers=key()) as client:
         for body in bodies:
             until = time.monotonic() + _PATIENCE
             while True:

@@ -49,6 +49,12 @@ def _described(model: str) -> dict[str, Any]:
     return description
 
 
+def key() -> dict[str, str]:
+    """The header of our own requests for predictions, to a server that asks for keys."""
+    ours = settings().server_key
+    return {"Authorization": f"Bearer {ours}"} if ours else {}
+
+
 def server() -> Remote:
     """The running server, as messages name it."""
     here = settings()
