@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from starlette.exceptions import HTTPException
 
-from evergreen.serve import deadlines, dealing
+from evergreen.serve import deadlines
 from evergreen.serve.admission import Lane
 from evergreen.serve.batches import Batches
 from evergreen.serve.deadlines import ENVOY, GRPC
@@ -88,23 +87,3 @@ def test_what_waits_beyond_its_deadline_is_never_begun(kind: str) -> None:
 
     asyncio.run(ask())
     assert begun == ["first", "next"]
-
-
-def test_a_client_that_waits_no_more_is_no_failure_of_the_version_beside_the_champion() -> None:
-    """Else whoever sends short deadlines would have a challenger withdrawn."""
-    seen: list[object] = []
-
-    async def worked_beside(_: object) -> None:
-        await deadlines.wait(asyncio.sleep(5), 10.0)
-
-    asked = SimpleNamespace(part=lambda _: asked, as_of=None)
-    beside = SimpleNamespace(asked=lambda *_: asked)
-    server = SimpleNamespace(worked_beside=worked_beside, guards=SimpleNamespace(saw=lambda *_, **__: seen.append(1)))
-
-    async def ask() -> None:
-        deadlines.begin({GRPC: "50m"})
-        await dealing._other(server, asked, beside, [0], b"")  # type: ignore[arg-type]  # what it looks at is there
-
-    with pytest.raises(HTTPException) as caught:
-        asyncio.run(ask())
-    assert caught.value.status_code == 504 and not seen

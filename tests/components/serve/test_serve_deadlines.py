@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from types import SimpleNamespace
 
+import pytest
+from starlette.exceptions import HTTPException
+
+from evergreen.serve import deadlines, dealing
 from evergreen.serve.deadlines import ENVOY, GRPC
 
 from .conftest import ServedModel, customer
@@ -28,3 +34,23 @@ def test_a_request_is_answered_by_its_deadline_or_not_at_all(served: ServedModel
     )
     assert other.status_code == 504 and "deadline" in other.json()["error"]
     assert served.server.post(path, json=body).status_code == 200, "the next one has none"
+
+
+def test_a_client_that_waits_no_more_is_no_failure_of_the_version_beside_the_champion() -> None:
+    """Else whoever sends short deadlines would have a challenger withdrawn."""
+    seen: list[object] = []
+
+    async def worked_beside(_: object) -> None:
+        await deadlines.wait(asyncio.sleep(5), 10.0)
+
+    asked = SimpleNamespace(part=lambda _: asked, as_of=None)
+    beside = SimpleNamespace(asked=lambda *_: asked)
+    server = SimpleNamespace(worked_beside=worked_beside, guards=SimpleNamespace(saw=lambda *_, **__: seen.append(1)))
+
+    async def ask() -> None:
+        deadlines.begin({GRPC: "50m"})
+        await dealing._other(server, asked, beside, [0], b"")  # type: ignore[arg-type]  # what it looks at is there
+
+    with pytest.raises(HTTPException) as caught:
+        asyncio.run(ask())
+    assert caught.value.status_code == 504 and not seen
