@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "--witness",
         action="append",
         default=[],
-        type=_witness,
+        type=witness,
         metavar="NUMBER:HASH",
         help="an entry that the ledger must hold, as an earlier `verify` printed it",
     )
@@ -105,7 +105,8 @@ def _calendar(model: str) -> Calendar:
         return Calendar()
 
 
-def _witness(text: str) -> Witness:
+def witness(text: str) -> Witness:
+    """An entry's number and hash, as an option names them."""
     from evergreen.history.chain import Witness
 
     try:

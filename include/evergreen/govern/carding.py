@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evergreen.errors import EvidenceMissing
 from evergreen.govern import card
 from evergreen.history import events, ledger, story
 from evergreen.history.story import Entry
 from evergreen.registry import artifacts, records, tracking
 from evergreen.registry.contents import (
+    REWRITTEN,
     CardPage,
     CardText,
     Environment,
     Evaluation,
+    Evidence,
     Fitting,
     Gates,
     Recipe,
     Refit,
 )
+from evergreen.registry.records import Digest
 from evergreen.registry.tags import Tag
 from evergreen.reports.pages import publish
 from evergreen.run import Run
@@ -24,17 +29,41 @@ from evergreen.train import records as training
 
 
 def write(run: Run, number: int) -> str:
-    """Write a version's card: to its MLflow run, recorded as its other files are, and as a page. Again is harmless.
+    """Write a version's card, once: to its MLflow run, recorded as its other files are, and as a page. The ledger then
+    holds what all its files are.
 
     Returns:
         The page's address.
     """
-    facts = facts_of(run, number)
-    made = card.paper(run, facts)
-    text, page = made.markdown(), made.page()
-    tracking.record(run, facts.version.run_id, CardText(text))
-    tracking.record(run, facts.version.run_id, CardPage(page))
-    return publish(f"{run.spec.model}/cards/{number}.html", page)
+    model = run.spec.model
+    version = records.version(model, number)
+    if CardPage.NAME not in records.candidate(version.run_id).files:
+        facts = facts_of(run, number)
+        made = card.paper(run, facts)
+        evidence = Evidence(evaluation=facts.evaluation, gates=facts.gates, refit=facts.refit)
+        for content in (evidence, CardText(made.markdown()), CardPage(made.page())):
+            tracking.record(run, version.run_id, content)
+    candidate = records.candidate(version.run_id)
+    gated = _gated(model, number, ledger.entries(model, "registered"))
+    ledger.append(
+        events.Documented(
+            id=f"documented/{model}/{number}",
+            model=model,
+            as_of=version.as_of,
+            actor=run.actor,
+            reason=run.reason,
+            version=number,
+            run_id=version.run_id,
+            gated=gated,
+            sha256={each: _kept(records.candidate(each).files) for each in dict.fromkeys((version.run_id, gated))},
+        )
+    )
+    return publish(f"{model}/cards/{number}.html", artifacts.load(candidate, CardPage).text)
+
+
+def _kept(recorded: Mapping[str, Digest]) -> dict[str, str]:
+    """The files that nothing writes anew."""
+    return {name: digest.sha256 for name, digest in sorted(recorded.items()) if name not in REWRITTEN}
 
 
 def facts_of(run: Run, number: int) -> card.Facts:

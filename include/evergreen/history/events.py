@@ -128,6 +128,16 @@ class Registered(Happened):
     gated: str | None = None  # of a refit: the MLflow run of the fit that the gates judged; None: it is that fit
 
 
+class Documented(Happened):
+    """A version got its card. What its files were then is held by the chain from here on."""
+
+    event: Literal["documented"] = "documented"
+    version: int
+    run_id: str
+    gated: str  # the MLflow run of the fit that the gates judged
+    sha256: Mapping[str, Mapping[str, str]]  # MLflow run → file → digest
+
+
 class Adopted(Happened):
     """A version of an earlier release, or of a person, was looked at and its digests were written down."""
 
@@ -305,6 +315,7 @@ Event = (
     | Approval
     | Refitted
     | Registered
+    | Documented
     | Adopted
     | Deploying
     | Deployed

@@ -13,6 +13,7 @@ from evergreen.history.events import (
     Decided,
     Deployed,
     Deploying,
+    Documented,
     Erased,
     Event,
     Judged,
@@ -105,6 +106,8 @@ def describe(event: Event) -> str:
         case Registered():
             fit = ", the refit" if event.gated else ""
             return f"version {event.version} was registered ({event.family}{fit})"
+        case Documented():
+            return f"the card of version {event.version} was written"
         case Adopted():
             return f"version {event.version} was adopted: {event.reason}"
         case Deploying():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +52,7 @@ from evergreen.registry.contents import (
     Content,
     Environment,
     Fitting,
+    Lock,
     Recipe,
     Reference,
     Sample,
@@ -277,8 +280,21 @@ def _contents(
         trials,
         recipe,
         Environment(environment),
+        Lock(_installed()),
         SpecCopy(run.spec),
     )
+
+
+@cache
+def _installed() -> str:
+    """Every installed distribution, by the names of what an installer leaves; of several of one name the first, which
+    is imported. (To read the metadata of all of them takes half a second.)"""
+    found: dict[str, str] = {}
+    for place in map(Path, sys.path):
+        for each in sorted(place.glob("*.dist-info")):
+            name, _, number = each.name.removesuffix(".dist-info").rpartition("-")
+            found.setdefault(name.lower().replace("_", "-"), number)
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
 
 
 def _sample(inputs: pd.DataFrame, answers: list[Answer]) -> tuple[SampleRow, ...]:

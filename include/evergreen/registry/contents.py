@@ -313,12 +313,40 @@ class Packaging(_Json):
     """How many times as fast as the pipeline the graph answers one row."""
 
 
+class Evidence(_Json):
+    """What the gates of a version looked at and said when it got its card: a later run of the same training writes
+    `evaluation.json` and `gates.json` anew."""
+
+    NAME: ClassVar[str] = "evidence.json"
+    evaluation: Evaluation
+    gates: Gates
+    refit: Refit | None
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Every distribution that was installed where a candidate was fitted, a line `name==version` for each."""
+
+    NAME: ClassVar[str] = "requirements.lock"
+    text: str
+
+    def to_bytes(self) -> bytes:
+        """UTF-8."""
+        return self.text.encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of UTF-8."""
+        return cls(content.decode())
+
+
 class Environment(_AsJson, RootModel[Mapping[str, str]]):
     """Package → version, of what a result depends on; also Python's and the platform's."""
 
     NAME: ClassVar[str] = "environment.json"
 
 
+REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, Importances.NAME)  # by a later run of the same training
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 
 from evergreen import cli
 from evergreen.errors import ApprovalWanted, EvidenceMissing, RunError
+from evergreen.govern import pack
 from evergreen.govern import stages as governing
 from evergreen.handovers.described import Described
 from evergreen.handovers.train import Approved, Registered
@@ -203,6 +205,105 @@ def test_an_answer_is_explained_by_its_request_id_from_the_log(
     assert "exact: the parts add up" in capsys.readouterr().out
     assert cli.main(["explain", model.model, "no-such-request"]) == 1
     assert "nothing of it in the prediction log" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def archive(model: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evidence of version 1, packed by the command."""
+    file = tmp_path_factory.mktemp("evidence") / "pack.zip"
+    assert cli.main(["evidence", model.model, "1", "--output", str(file)]) == 0
+    return file
+
+
+def test_the_evidence_of_a_version_is_one_archive(
+    model: ModelSpec, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = pack.read(archive)
+    assert {
+        *(
+            "card.md",
+            "card.html",
+            "gate_report.md",
+            "gate_report.html",
+            "approvals.json",
+            "ledger.jsonl",
+            "chain.jsonl",
+        ),
+        *("lineage.json", "training_set.json", "requirements.lock", "sbom.cdx.json", "digests.json", "manifest.json"),
+        *("evidence.json", "recipe.json", "environment.json", "spec.json", "fitting.json", "trials.json"),
+    } == set(packed)
+    version = records.version(model.model, 1)
+    assert packed["card.md"] == artifacts.read(records.candidate(version.run_id), "card.md")
+    (*_, allowed) = json.loads(packed["approvals.json"])
+    assert json.loads(allowed["body"])["actor"] == "anna"
+    lock = packed["requirements.lock"].decode().splitlines()
+    assert f"scikit-learn=={importlib.metadata.version('scikit-learn')}" in lock and len(lock) > 200
+    bill = json.loads(packed["sbom.cdx.json"])
+    assert (bill["bomFormat"], bill["specVersion"], len(bill["components"])) == ("CycloneDX", "1.6", len(lock))
+    assert f"pkg:pypi/mlflow@{importlib.metadata.version('mlflow')}" in {each["purl"] for each in bill["components"]}
+    digests = json.loads(packed["digests.json"])[version.run_id]
+    assert digests["model.skops"] == records.candidate(version.run_id).files["model.skops"].sha256
+    data = training_records.of(model.model, version)
+    assert json.loads(packed["training_set.json"])["content_hash"] == data.content_hash
+    assert json.loads(packed["lineage.json"])
+    again = archive.with_name("again.zip")
+    assert cli.main(["evidence", model.model, "1", "--output", str(again)]) == 0
+    assert again.read_bytes() == archive.read_bytes(), "the same evidence is the same archive"
+
+    monkeypatch.setenv("EVERGREEN_DATABASE", "postgresql://nobody:nothing@127.0.0.1:1")  # nothing is asked
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:1")
+    settings.cache_clear()
+    number, head = verifying_head(packed)
+    assert cli.main(["evidence", "verify", str(archive)]) == 0
+    assert cli.main(["evidence", "verify", str(archive), "--witness", f"{number}:{head}"]) == 0
+    assert f"the ledger as of {number}:{head}" in capsys.readouterr().out
+    assert cli.main(["evidence", "verify", str(archive), "--witness", f"{number}:{'0' * 64}"]) == 1
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def verifying_head(packed: Mapping[str, bytes]) -> tuple[int, str]:
+    last = json.loads(packed["chain.jsonl"].decode().splitlines()[-1])
+    return last["number"], last["hash"]
+
+
+def resealed(packed: dict[str, bytes], name: str, content: bytes) -> dict[str, bytes]:
+    """A pack in which somebody changed a file, and its digest in the manifest too."""
+    changed = {**packed, name: content}
+    manifest = json.loads(packed["manifest.json"])
+    files = {each: held for each, held in changed.items() if each != "manifest.json"}
+    changed["manifest.json"] = pack.text(pack.manifest(manifest["model"], manifest["version"], files))
+    return changed
+
+
+def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
+    packed = pack.read(archive)
+    assert list(pack.flaws(packed)) == []
+    for name in packed:
+        assert list(pack.flaws({**packed, name: packed[name] + b" "})) or name == "manifest.json", name
+        assert list(pack.flaws({each: held for each, held in packed.items() if each != name})), name
+    assert list(pack.flaws({**packed, "more.txt": b""})) == ["more.txt stands in no manifest"]
+    for name in ("card.md", "card.html", "evidence.json", "spec.json", "requirements.lock", "recipe.json"):
+        (flaw,) = pack.flaws(resealed(packed, name, packed[name].replace(b"ridge", b"sound") + b"\n"))
+        assert flaw == f"{name} is not the file that the ledger names"
+    approved = packed["approvals.json"].replace(b"looked at", b"laughed at")
+    assert list(pack.flaws(resealed(packed, "approvals.json", approved))) == [
+        "approvals.json is not what the ledger has"
+    ]
+    ledger_of = packed["ledger.jsonl"].replace(b"looked at", b"laughed at")
+    assert any("is not what was recorded" in flaw for flaw in pack.flaws(resealed(packed, "ledger.jsonl", ledger_of)))
+    fewer = packed["chain.jsonl"].splitlines(keepends=True)
+    gone = b"".join(fewer[:2] + fewer[3:])
+    assert any("does not follow" in flaw for flaw in pack.flaws(resealed(packed, "chain.jsonl", gone)))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"x" * 1000])
+def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pack.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="no archive that can be read"):
+        pack.read(tmp_path / "pack.zip")
+    assert cli.main(["evidence", "verify", str(tmp_path / "pack.zip")]) == 1
+    assert cli.main(["evidence", "verify", str(tmp_path / "missing.zip")]) == 1
 
 
 def test_what_was_allowed_is_not_asked_about_again(model: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,171 @@
+"""What an evidence pack is, and what is wrong with one: by the archive alone, with no database and no network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from evergreen.history.chain import Link, Witness
+
+MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl", "digests.json"
+FORMAT = 1
+_MOST_FILES, _LARGEST = 100, 200_000_000  # of an archive, and bytes of all its files together
+_PAPERS = {"card.md", "card.html", "evidence.json"}  # of every pack
+
+
+def text(content: object) -> bytes:
+    """As a file of the pack: JSON that is the same for the same content."""
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def lines(content: Sequence[Mapping[str, Any]]) -> bytes:
+    """The same, a line for each."""
+    return "".join(json.dumps(each, sort_keys=True, ensure_ascii=False) + "\n" for each in content).encode()
+
+
+def manifest(model: str, number: int, packed: Mapping[str, bytes]) -> dict[str, Any]:
+    """What the archive holds."""
+    return {
+        "format": FORMAT,
+        "model": model,
+        "version": number,
+        "files": {name: {"sha256": _sha256(content), "size": len(content)} for name, content in packed.items()},
+    }
+
+
+def read(file: Path) -> dict[str, bytes]:
+    """The files of an archive.
+
+    Raises:
+        ValueError: it is none, or one that nobody should unpack.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+            if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _LARGEST:
+                raise ValueError(f"more than {_MOST_FILES} files, or {_LARGEST:,} bytes")
+            if len({info.filename for info in infos}) != len(infos):
+                raise ValueError("two files of one name")
+            return {info.filename: archive.read(info) for info in infos}
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"no archive that can be read: {error}") from error
+
+
+def flaws(packed: Mapping[str, bytes], witnesses: Sequence[Witness] = ()) -> Iterator[str]:
+    """What is wrong with the files of a pack; nothing: they are what was recorded, and hold together."""
+    missing = [name for name in (MANIFEST, LEDGER, CHAIN, DIGESTS) if name not in packed]
+    if missing:
+        yield f"{', '.join(missing)} is not there"
+        return
+    try:
+        stated, digests = json.loads(packed[MANIFEST]), json.loads(packed[DIGESTS])
+        own = [_link(each) for each in map(json.loads, packed[LEDGER].decode().splitlines())]
+        chain = [(int(each["number"]), each["previous"], each["hash"]) for each in _rows(packed[CHAIN])]
+        yield from _files(stated, packed)
+        yield from _chain(own, chain, witnesses)
+        yield from _documents(stated, digests, own, packed)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        yield f"it cannot be read: {type(error).__name__}: {error}"
+
+
+def told(packed: Mapping[str, bytes]) -> str:
+    """Of what version a pack is, and where the ledger's chain ended; of one without flaws."""
+    stated = json.loads(packed[MANIFEST])
+    *_, last = _rows(packed[CHAIN])
+    return f"{stated['model']}, version {stated['version']}; the ledger as of {last['number']}:{last['hash']}"
+
+
+def _files(stated: Mapping[str, Any], packed: Mapping[str, bytes]) -> Iterator[str]:
+    if stated["format"] != FORMAT:
+        yield f"format {stated['format']}, and this release reads {FORMAT}"
+    for name, said in stated["files"].items():
+        if name not in packed:
+            yield f"{name} is not there"
+        elif _sha256(packed[name]) != said["sha256"]:
+            yield f"{name} is not what the manifest says"
+    for name in sorted(set(packed) - set(stated["files"]) - {MANIFEST}):
+        yield f"{name} stands in no manifest"
+
+
+def _chain(own: Sequence[Link], chain: Sequence[tuple[int, str, str]], witnesses: Sequence[Witness]) -> Iterator[str]:
+    """What is wrong with the extract: each entry of the model's by its content, all others by what holds them."""
+    if not chain or not own:
+        yield "the ledger's extract is empty"
+        return
+    hashes = {number: each for number, _, each in chain}
+    for (number, _, before), (following, previous, _) in pairwise(chain):
+        if following != number + 1 or previous != before:
+            yield f"entry {following} does not follow entry {number}"
+    held = {number: previous for number, previous, _ in chain}
+    for link in own:
+        if link.hash != link.content_hash:
+            yield f"entry {link.number} of the ledger is not what was recorded"
+        if hashes.get(link.number) != link.hash or held.get(link.number) != link.previous:
+            yield f"entry {link.number} of the ledger does not stand in the chain"
+    for witness in witnesses:
+        if not hashes.get(witness.number, "").startswith(witness.hash):
+            yield f"the chain does not have the witness {witness}"
+
+
+def _documents(
+    stated: Mapping[str, Any],
+    digests: Mapping[str, Mapping[str, str]],
+    own: Sequence[Link],
+    packed: Mapping[str, bytes],
+) -> Iterator[str]:
+    """Whether the papers are those that the ledger names, of the version that the manifest names."""
+    model, number = stated["model"], stated["version"]
+    if strangers := sorted({link.model for link in own} - {model}):
+        yield f"entries of other models: {', '.join(strangers)}"
+    bodies = [json.loads(link.body) for link in own]
+    of_version = [body for body in bodies if body.get("version") == number]
+    registered = [body for body in of_version if body["event"] == "registered"]
+    documented = [body for body in of_version if body["event"] == "documented"]
+    if not registered or not documented:
+        yield f"the ledger's extract has no registration of version {number}, or says nothing of its papers"
+        return
+    said = documented[-1]
+    if said["run_id"] != registered[-1]["run_id"] or said["sha256"] != digests:
+        yield "the digests are not those that the ledger has"
+    recorded = said["sha256"][said["run_id"]]
+    for name in sorted(_PAPERS - set(packed)):
+        yield f"{name} is not there"
+    for name, content in packed.items():
+        if name in recorded and _sha256(content) != recorded[name]:
+            yield f"{name} is not the file that the ledger names"
+    approvals = [link for link in own if link.event == "approval"]
+    if json.loads(packed["approvals.json"]) != [as_json(link) for link in approvals]:
+        yield "approvals.json is not what the ledger has"
+
+
+def as_json(link: Link) -> dict[str, Any]:
+    """An entry of the ledger, whole."""
+    return {
+        "number": link.number,
+        "id": link.id,
+        "at": link.at.isoformat(timespec="microseconds"),
+        "model": link.model,
+        "event": link.event,
+        "body": link.body,
+        "previous": link.previous,
+        "hash": link.hash,
+    }
+
+
+def _link(row: Mapping[str, Any]) -> Link:
+    from datetime import datetime
+
+    return Link(**{**row, "at": datetime.fromisoformat(row["at"])})
+
+
+def _rows(content: bytes) -> Iterator[Mapping[str, Any]]:
+    return (json.loads(line) for line in content.decode().splitlines())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
