@@ -348,10 +348,13 @@ def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[st
         "tune": ["success", "success"],
         "evaluate": "success",
         "gates": "success",
+        "approve": "success",
         "refit": "success",
         "register": "success",
+        "card": "success",
         "probe": "success",
         "deploy": "success",
+        "describe": "success",
     }
     assert run["results"]["gates"]["passed"] is True, run["results"]["gates"]["reason"]
     assert (run["results"]["deploy"]["version"], run["results"]["deploy"]["replaced"]) == (1, None)

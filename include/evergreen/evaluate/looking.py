@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.errors import TransientError
-from evergreen.evaluate import behaviour, leaks, noise, parity, slices
+from evergreen.evaluate import behaviour, leaks, noise, packaged, parity, slices
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Gate, SliceScore
 from evergreen.model import fairness
@@ -31,6 +31,7 @@ class Candidate:
         problem: with its threshold.
         predictions: of the later rows; `predict` gives those of other inputs.
         alike: whose rows are alike.
+        run_id: of MLflow, which has its files.
     """
 
     spec: ModelSpec
@@ -40,6 +41,7 @@ class Candidate:
     predictions: Floats
     predict: Callable[[pd.DataFrame], Floats]
     alike: npt.NDArray[np.object_]
+    run_id: str = ""
 
 
 @dataclass
@@ -73,6 +75,8 @@ def look(of: Candidate) -> Looked:
         found.gates += _decided("behaviour", lambda: behaviour.measure(of.spec, tests, of.later, of.predict, of.alike))
     if (noisy := asked.noise) is not None:
         found.gates += _decided(noise.NAME, lambda: [noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike)])
+    if (weighed := asked.packaged) is not None:
+        found.gates += _decided(packaged.SIZE, lambda: packaged.measure(of.spec, weighed, of.run_id, of.later))
     if (leaky := asked.leaks) is not None:
         found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, of.learn, *of_rows[1:], of.alike))
     return found

@@ -93,6 +93,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
             predictions[best.family],
             partial(rows.predict, fits[best.family]),
             _alike(run, later),
+            best.run.id,
         )
     )
     for line in looking.lines(looked.slices):

@@ -78,14 +78,24 @@ def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
         ModelUnloadable: it is the right one, and cannot be loaded.
     """
     version = records.version(model, number)
-    candidate = records.candidate(version.run_id)
-    if GRAPH in candidate.files:
-        return _graph(read(candidate, GRAPH), f"version {number} of {model}")
+    found = records.candidate(version.run_id)
+    if GRAPH in found.files:
+        return _graph(read(found, GRAPH), f"version {number} of {model}")
+    return _pipeline(version.run_id, spec(model, version, read), read)
+
+
+def candidate(spec: ModelSpec, run_id: str, read: Read = artifacts.read) -> Predictor:
+    """A candidate as its version would answer; raises as `load` does."""
+    found = records.candidate(run_id)
+    if GRAPH in found.files:
+        return _graph(read(found, GRAPH), f"MLflow run {run_id} of {found.model}")
+    return _pipeline(run_id, spec, read)
+
+
+def _pipeline(run_id: str, spec: ModelSpec, read: Read) -> Predictor:
     from evergreen.registry import pipelines  # scikit-learn and pandas, which no graph needs
 
-    return pipelines.PipelinePredictor(
-        pipelines.pipeline(version.run_id, read), spec(model, version, read).feature_types
-    )
+    return pipelines.PipelinePredictor(pipelines.pipeline(run_id, read), spec.feature_types)
 
 
 def _graph(content: bytes, whose: str) -> Predictor:

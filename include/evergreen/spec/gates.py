@@ -10,6 +10,7 @@ from evergreen.spec.behaviour import MOST_TESTS, Behaviour
 from evergreen.spec.fairness import Fairness
 from evergreen.spec.leaning import Leaks, Noise
 from evergreen.spec.measures import MetricName
+from evergreen.spec.packaged import Packaged
 from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import Problem
 from evergreen.spec.slices import Slices
@@ -124,6 +125,9 @@ class Gates(Declared):
         description="tests of answers, each a gate; of a label with one number per answer",
     )
     noise: Noise | None = Field(default=None, exclude_if=unsaid(None), description="null: no noise is tried")
+    packaged: Packaged | None = Field(
+        default=None, exclude_if=unsaid(None), description="null: neither size nor latency is looked at"
+    )
     leaks: Leaks | None = Field(default=None, exclude_if=unsaid(None), description="null: no leak is looked for")
 
     def fewest_of_class(self, problem: Problem) -> int:

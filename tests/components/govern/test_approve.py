@@ -58,6 +58,7 @@ def model(
             "risk": {"tier": "high", "impact": "A bid is paid.", "approvers": ["anna"]},
             "card": {"intended_use": "Bids <b>of a day</b> ahead.", "limits": ["Nothing is known of | storms."]},
         }
+        content["gates"]["packaged"] = {"megabytes": 1, "milliseconds": 50}
         content["gates"]["slices"] = {"by": ["region"], "margin": 100.0, "minimum_rows": 20}
         (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         return folder
@@ -349,5 +350,10 @@ def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:
     assert judged.report.endswith("/allowed/gates/2026-01-10.html")
     for said in ("region = north", "better than the champion", "the candidate is the champion already", "ridge"):
         assert said in page, said
+    of_gates = {gate.name: gate for gate in judged.gates}
+    size, latency = of_gates["size of the packaged model"], of_gates["latency of an answer"]
+    files = records.candidate(judged.run.id).files
+    assert size.observed == files.get("model.onnx", files["model.skops"]).size / 1e6 and size.verdict == "pass"
+    assert latency.verdict == "pass" and latency.observed is not None and 0 < latency.observed < 50
     first = page.index("the candidate is the champion already")
     assert first < page.index("rmse at most"), "what failed stands first"
