@@ -65,6 +65,7 @@ class Settings:
     database_alone: bool  # the server is Evergreen's alone: no login of a database may use its maintenance databases
     database_folder: Path | None  # the embedded Postgres' data, once it was started
     database_bound: int  # bytes of the database `evergreen`, at which predictions are refused; 0: none
+    feature_copy: int  # bytes of features that a server keeps in memory for while their database is away; 0: none
     unlogged: int  # bytes of predictions that a server keeps on its disk while Postgres is away; 0: it refuses them
     disk_reserve: int  # bytes of a disk that predictions leave free
     database_prefix: str  # stands before the names of Evergreen's databases, on a server shared with others
@@ -144,6 +145,7 @@ class Settings:
             database_folder=None if own_server or not (data := env.get("EVERGREEN_POSTGRES_DATA")) else Path(data),
             database_bound=_number(env, "EVERGREEN_DATABASE_BOUND_MB", 0) * MEGABYTE,
             unlogged=_number(env, "EVERGREEN_UNLOGGED_MB", 256) * MEGABYTE,
+            feature_copy=_number(env, "EVERGREEN_FEATURE_COPY_MB", 256) * MEGABYTE,
             disk_reserve=_number(env, "EVERGREEN_DISK_RESERVE_MB", 1_000) * MEGABYTE,
             database_prefix=prefix,
             mlflow_url=env.get("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:5050"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -29,14 +29,20 @@ from evergreen.spec.schema import ModelSpec
 _PATIENCE = 5.0  # seconds that a read waits for a connection: clients wait for it
 
 Row = tuple[int, bytes, datetime, bytes]  # number of its table, key, event time, packed features
+Rows = Callable[[Sequence[str], Sequence[Sequence[bytes | None]]], list[Row]]  # as `rows`, from wherever they are read
 
 
 class Features:
-    """What the online store knows of the entities that requests to a model name; safe to share."""
+    """What the online store knows of the entities that requests to a model name; safe to share.
 
-    def __init__(self, spec: ModelSpec) -> None:
+    Args:
+        read: reads the rows; None: from the store.
+    """
+
+    def __init__(self, spec: ModelSpec, read: Rows | None = None) -> None:
         self._spec = spec
-        self._tables = [online_tables.view_name(spec.dataset_of(view), view) for view in spec.features]
+        self._read = rows if read is None else read
+        self.tables = [online_tables.view_name(spec.dataset_of(view), view) for view in spec.features]
         self._keys = [Keys(spec.entity_of(view).columns) for view in spec.features]
         self._names = [[*declared.features] for declared in spec.features.values()]
         self._readers = [Reader(names) for names in self._names]
@@ -57,12 +63,12 @@ class Features:
             PermanentError: the model was never applied, so the store has no tables for it.
             ServiceUnavailable: the database does not answer.
         """
-        if not self._tables:
+        if not self.tables:
             return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
         if not requests:
             return []
         wanted = [[keys.of(request) for request in requests] for keys in self._keys]
-        stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self._tables]
+        stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self.tables]
         for number, key, at, packed in self._rows([list({*keys}) for keys in wanted]):
             stored[number][key] = (at, self._readers[number].values(packed))
         return [
@@ -74,7 +80,7 @@ class Features:
         doing = f"reading online features of {self._spec.model}"
         with answering(doing):
             try:
-                return rows(self._tables, keys)
+                return self._read(self.tables, keys)
             except psycopg.errors.UndefinedTable as error:
                 raise PermanentError(
                     doing,
@@ -108,12 +114,13 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     return Features(spec).read(requests)
 
 
-def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[Row]:
+def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]], patience: float = _PATIENCE) -> list[Row]:
     """The rows of several views in one round trip.
 
     Args:
         tables: Feast's names of the views.
         keys: the serialized keys that are looked for in each; None is none of them.
+        patience: seconds that it waits for a connection.
 
     Raises:
         psycopg.Error, PoolTimeout: the database does not answer, or has no such table.
@@ -121,12 +128,12 @@ def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[
     store, pool = _opened()
     query = _query(store.project, tuple(tables))
     try:
-        return _fetch(pool, query, keys)
+        return _fetch(pool, query, keys, patience)
     except PoolTimeout:
         raise
     except psycopg.OperationalError:  # the connection is from before the server's last start: so may all others be
         pool.check()
-        return _fetch(pool, query, keys)
+        return _fetch(pool, query, keys, patience)
 
 
 @lru_cache(256)
@@ -141,9 +148,9 @@ def _query(project: str, tables: Sequence[str]) -> bytes:
     return sql.SQL(" union all ").join(selects).as_bytes(None)
 
 
-def _fetch(pool: ConnectionPool, query: bytes, parameters: Sequence[Any]) -> list[Any]:
+def _fetch(pool: ConnectionPool, query: bytes, parameters: Sequence[Any], patience: float) -> list[Any]:
     """In binary: text would be escaped and parsed."""
-    with pool.connection() as connection:
+    with pool.connection(patience) as connection:
         return connection.execute(query, parameters, binary=True).fetchall()
 
 

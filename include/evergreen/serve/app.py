@@ -11,6 +11,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.types import Lifespan
 
+from evergreen.database.connections import OWN
+from evergreen.features.online_copy import OnlineCopy
 from evergreen.serve import documentation, refusals
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following, name
@@ -24,7 +26,8 @@ from evergreen.serve.pulse import Pulse
 from evergreen.serve.routes import docs, health, predict, probe, protocols
 from evergreen.serve.routes import models as listing
 from evergreen.serve.space import Space
-from evergreen.serve.state import ServingState, State
+from evergreen.serve.state import FEATURES, ServingState, State
+from evergreen.settings import settings
 
 
 def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
@@ -41,8 +44,10 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
     """Answers clients; a replica that follows the ledger."""
     keys = Keyring(keys_needed)
     space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port), keys)
-    metrics, pulse = Metrics(models, space, data, following), Pulse(("evergreen", "feast"))
-    server = ServingState(models, metrics, space, pulse, data, following, keys)
+    metrics, pulse = Metrics(models, space, data, following), Pulse((OWN, FEATURES))
+    copy = OnlineCopy(settings().feature_copy, models.tables, lambda: FEATURES in pulse.silent())
+    models.read_by(copy.rows)
+    server = ServingState(models, metrics, space, pulse, data, following, keys, copy)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,6 +56,7 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
         data.start()
         server.following.start()
         server.guards.start()
+        server.copy.start()
         server.unlogged.start()
         yield
         models.stop()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from evergreen.errors import ModelUnloadable
-from evergreen.features.online_rows import Features
+from evergreen.features.online_rows import Features, Rows
 from evergreen.registry import loading, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
@@ -32,6 +32,7 @@ class Loaded:
     version: Version
     predictor: loading.Predictor
     threshold: float | None = None  # the operating one; None: as its spec has it
+    rows: Rows | None = None  # reads the online store; None: by itself
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
@@ -72,7 +73,7 @@ class Loaded:
     @cached_property
     def online(self) -> Features:
         """What the online store knows of its entities."""
-        return Features(self.spec)
+        return Features(self.spec, self.rows)
 
     @cached_property
     def request_type(self) -> type[BaseModel]:
@@ -80,12 +81,16 @@ class Loaded:
         return request_type(self.spec)
 
 
-def load(model: str, number: int, read: Read) -> Loaded:
-    """A version that has answered once: a row in which nothing is known, which every version must take."""
+def load(model: str, number: int, read: Read, rows: Rows | None = None) -> Loaded:
+    """A version that has answered once: a row in which nothing is known, which every version must take.
+
+    Args:
+        rows: reads the online store; None: the version does by itself.
+    """
     version = records.version(model, number)
     spec = loading.spec(model, version, read)
     threshold = loading.threshold(spec, records.candidate(version.run_id), read)
-    loaded = Loaded(spec, version, loading.load(model, number, read), threshold)
+    loaded = Loaded(spec, version, loading.load(model, number, read), threshold, rows)
     try:
         answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from fastapi import Request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -225,6 +225,11 @@ class Metrics:
             self._stale.labels(model, view).inc(count)
         for feature, count in made.unseen.items():
             self._unseen.labels(model, feature).inc(count)
+
+    def copied(self, size: Callable[[], int]) -> None:
+        """Tell how many bytes of features are in this server's memory."""
+        told = "Features in memory, for while their database is away"
+        Gauge("evergreen_feature_copy_bytes", told, registry=self.registry).set_function(size)
 
     def left_out(self, entities: int) -> None:
         """Count what no shadow was asked about."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from evergreen.errors import EvergreenError
+from evergreen.features.online_rows import Rows
 from evergreen.history import ledger
 from evergreen.history.story import Standing
 from evergreen.registry import promotion, records, rules, store
@@ -26,11 +27,22 @@ class Models:
 
     def __init__(self, names: Iterable[str], kept: Kept | None = None) -> None:
         self._kept = kept
+        self._rows: Rows | None = None
         self.slots = {name: Slot(name, kept) for name in names}
         self._stopped = threading.Event()
         self._heard = threading.Event()  # the ledger was read once
         self._swaps = Steps("swaps", threads=2)
         self._loads = Steps("loads", threads=4)
+
+    def read_by(self, rows: Rows) -> None:
+        """Let every version that is loaded from now on read the online store by that."""
+        self._rows = rows
+        for slot in self.all():
+            slot.rows = rows
+
+    def tables(self) -> set[str]:
+        """Feast's names of the views that the versions which serve read."""
+        return {table for slot in self.all() for table in slot.tables}
 
     def start(self) -> None:
         """Put every model's first version in its place, then look at what should serve and what does, until `stop`."""
@@ -156,7 +168,7 @@ class Models:
         """Places for models that are new since the server's start; which those are."""
         new = set(names) - set(self.slots)
         for model in new:
-            self.slots[model] = Slot(model, self._kept, settled=True)
+            self.slots[model] = Slot(model, self._kept, self._rows, settled=True)
         return new
 
     def missing(self) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evergreen.errors import EvergreenError, ServiceUnavailable
+from evergreen.features.online_rows import Rows
 from evergreen.history.story import Standing
 from evergreen.registry import records
 from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
@@ -44,6 +45,7 @@ class Slot:
 
     model: str
     kept: Kept | None = None  # copies of what it serves; None: nothing is kept
+    rows: Rows | None = None  # reads the online store for every version; None: each by itself
     current: Loaded | None = None
     role: Role | None = None  # of the version that serves, by the ledger
     beside: Beside | None = None  # the version of an open rollout, once it is loaded
@@ -76,6 +78,12 @@ class Slot:
     def number(self) -> int | None:
         """The version that serves."""
         return None if self.current is None else self.current.version.number
+
+    @property
+    def tables(self) -> set[str]:
+        """Feast's names of the views that the versions read which answer here, or may next."""
+        mine = [*self._beside.values(), *([] if self.current is None else [self.current])]
+        return {table for loaded in mine for table in loaded.online.tables}
 
     @property
     def missing(self) -> bool:
@@ -234,7 +242,7 @@ class Slot:
         # Whoever rolls back waits for it, and the copy on disk is the same.
         files = Files(self.kept, patience=HURRIED if purpose == "rollback" else PATIENT)
         try:
-            loaded = load(self.model, number, files)
+            loaded = load(self.model, number, files, self.rows)
         except ServiceUnavailable as error:
             log.warning("%s: version %d waits: %s", self.model, number, error.found)
             return _Prepared(of, number, "waits", f"{error.doing}: {error.found}")
@@ -253,7 +261,7 @@ class Slot:
             return
         assert number is not None
         try:
-            loaded = load(self.model, number, Files(self.kept, COPIES_ALONE))
+            loaded = load(self.model, number, Files(self.kept, COPIES_ALONE), self.rows)
             with self._swapping:
                 self._beside = {**self._beside, number: loaded}
         except Exception as error:  # noqa: BLE001  whatever it is: a rollback loads it from MLflow, and says what is wrong
@@ -333,7 +341,7 @@ class Slot:
 
     def _load(self, number: int, files: Files, *, again: bool) -> Loaded:
         try:
-            loaded = load(self.model, number, files)
+            loaded = load(self.model, number, files, self.rows)
         except Exception as error:
             waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
             if not again and not waits:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from evergreen.database.connections import OWN
+from evergreen.features.online_copy import OnlineCopy
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.answering import Asked, Made, answer, answer_together
@@ -27,6 +28,8 @@ from evergreen.serve.slot import Slot
 from evergreen.serve.space import Space
 from evergreen.serve.unlogged import Unlogged
 from evergreen.settings import settings
+
+FEATURES = "feast"  # the database of the online store
 
 
 @dataclass
@@ -79,6 +82,7 @@ class ServingState(State):
     data: Data
     following: Following
     keys: Keyring
+    copy: OnlineCopy
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
     # answered within the patience of those in it.
@@ -110,6 +114,7 @@ class ServingState(State):
             Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.size > 0))
             for lane in (small, large)
         )
+        self.metrics.copied(lambda: self.copy.size)
         replica = self.following.replica
         self.guards = Guards(f"guard of {replica}", lambda model, rollout: self.models.slots[model].withdraw(rollout))
         self.shadows = Shadows(lambda: self.together.taken > 0, self.guards, self.metrics.left_out)
@@ -120,6 +125,8 @@ class ServingState(State):
         silent = [f"the database {name} does not answer" for name in self.pulse.silent()]
         waiting = self.unlogged.size
         kept = [f"{waiting:,} bytes of predictions wait on this disk for the prediction log"] if waiting else []
+        if FEATURES in self.pulse.silent() and self.copy.complete:
+            silent.append("features come from this server's own copy, as they were when the database fell silent")
         return self.space.warnings + silent + kept + ([self._cut_off] if self.following.cut_off else [])
 
     @property
@@ -139,7 +146,9 @@ class ServingState(State):
     @property
     def refuses(self) -> bool:
         """There is no place for the rows of the prediction log, no features, or Postgres has been away for long."""
-        silent = set(self.pulse.silent()) - (set() if self.unlogged.full else {OWN})
+        silent = set(self.pulse.silent())
+        silent -= set() if self.unlogged.full else {OWN}
+        silent -= {FEATURES} if self.copy.complete else set()
         return self.space.exhausted or bool(silent) or self.stopped
 
     def serving(self, model: str) -> Loaded:
@@ -177,6 +186,7 @@ class ServingState(State):
         self.space.stop()
         self.pulse.stop()
         self.data.stop()
+        self.copy.stop()
         self.together.close()
         self.beside.close()
         for pipeline in (self.small, self.large):

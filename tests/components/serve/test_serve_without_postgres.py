@@ -1,0 +1,89 @@
+"""Postgres away for a while: a replica goes on with the features that it copied, and keeps its predictions on disk."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from evergreen.features.online_copy import OnlineCopy
+from evergreen.features.online_rows import Features
+
+from .cable import Cable
+from .conftest import CUSTOMERS, ServedModel, at, customer, put_online, until
+from .test_serve_load import sending
+from .test_serve_replicas import replica
+
+
+def test_while_postgres_is_away_no_request_fails_and_every_answer_is_in_the_log_afterwards(alone: ServedModel) -> None:
+    own = Cable(alone.settings.database_url("evergreen"))
+    features = Cable(alone.settings.database_url("feast"))
+    server = replica(alone, DATABASE_EVERGREEN=own.url, DATABASE_FEAST=features.url)
+    server.wait()
+    alone.champion(3)
+    expected = alone.answers(1)
+    until(lambda: server.metric("evergreen_feature_copy_bytes") > 0, "the features are copied", 20)
+    with sending(alone, server.url) as clients:
+        clients.more(60)
+        for cable in (own, features):
+            cable.cut()
+        cut = time.monotonic()
+        until(lambda: time.monotonic() > cut + 15, "Postgres was away for a while", 30)
+        during = [answer for answer in clients.answered if answer["sent"] > cut + 5]
+        assert len(during) > 100, "it answers on"
+        ready = server.get("/readyz")
+        assert ready.status_code == 200
+        assert any("this server's own copy" in line for line in ready.json()["warnings"]), ready.text
+        for cable in (own, features):
+            cable.mend()
+        until(lambda: not server.get("/readyz").json()["warnings"], "all is well again", 30)
+        clients.more(60)
+    assert clients.failed == []
+    for answer in clients.answered:
+        for item in answer["predictions"]:
+            right = expected[int(item["customer_id"].removeprefix("c-"))]
+            assert item["prediction"] == pytest.approx(right, abs=1e-12), "made from the same features"
+            assert item["features_at"] == at(0).isoformat()
+    clients.assert_all_logged()
+
+
+def test_features_that_do_not_fit_are_not_copied_and_then_there_is_no_answer_without_the_store(
+    alone: ServedModel,
+) -> None:
+    features = Cable(alone.settings.database_url("feast"))
+    server = replica(alone, DATABASE_FEAST=features.url, FEATURE_COPY_MB="0")
+    server.wait()
+    alone.champion(3)
+    features.cut()
+    server.wait(503)
+    assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
+
+
+def test_a_copy_follows_what_is_written_and_is_bounded(
+    alone: ServedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = Features(alone.spec).tables
+    away = False
+    copy = OnlineCopy(10_000_000, lambda: tables, lambda: away)
+    copy.start()
+    try:
+        reader = Features(alone.spec, copy.rows)
+        asked = [{"customer_id": customer(number)} for number in range(CUSTOMERS)]
+        until(lambda: copy.complete, "it is copied")
+        away = True
+        before = reader.read(asked)
+        away = False
+        assert before == Features(alone.spec).read(asked)
+        put_online(alone.spec, 3, [customer(number) for number in range(CUSTOMERS)][::-1])
+        now = reader.read(asked)
+        assert now == Features(alone.spec).read(asked) != before, "the store is read while it answers"
+        away = True
+        until(lambda: reader.read(asked) == now, "the copy is as new", 20)
+        assert reader.read([{"customer_id": "nobody"}])[0]["features_at"] is None
+        tight = OnlineCopy(copy.size - 1, lambda: tables, lambda: True)
+        tight.start()
+        until(lambda: "is not copied: it does not fit" in caplog.text, "one does not fit")
+        assert not tight.complete and tight.size < copy.size, "what does not fit is not copied"
+        tight.stop()
+    finally:
+        copy.stop()
