@@ -129,7 +129,10 @@ def test_a_bad_model_disturbs_no_other_one(shared_server: SharedServer) -> None:
     assert bad.server.readiness()["ready"] and bad.name not in bad.server.readiness()["missing"]
 
 
-def test_while_the_database_is_away_requests_are_refused_soon(alone: ServedModel) -> None:
+def test_while_features_that_are_not_copied_are_away_requests_are_refused_soon(
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_FEATURE_COPY_MB", "0")
     server = alone.serve()
     alone.champion(3)
     url, body = alone.settings.database_url("feast"), {"entity": {"customer_id": customer(1)}}

@@ -59,9 +59,7 @@ def test_features_that_do_not_fit_are_not_copied_and_then_there_is_no_answer_wit
     assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
 
 
-def test_a_copy_follows_what_is_written_and_is_bounded(
-    alone: ServedModel, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_copy_follows_what_is_written_and_is_bounded(alone: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
     tables = Features(alone.spec).tables
     away = False
     copy = OnlineCopy(10_000_000, lambda: tables, lambda: away)

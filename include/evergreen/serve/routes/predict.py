@@ -75,7 +75,9 @@ async def _first(
         entities = [entity.model_dump() for entity in body.requested]
         asked = Asked(loaded, entities, request.state.id, as_of, slot.role or "champion")
         beside = slot.beside
-        if beside is None or beside.champion is not loaded:  # or it was swapped a moment ago
+        if beside is not None and beside.champion is not loaded:
+            beside = None  # one of them was swapped a moment ago
+        if beside is None:
             made = await server.worked(asked)
         else:
             made = await dealing.answered(server, asked, beside, await request.body())
