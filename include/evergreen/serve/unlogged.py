@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _EVERY = 1.0  # seconds between two tries to write what lies here to Postgres
 _ROWS_A_COMMIT = 5_000
+_LAST = 500_000  # bytes, some hundred rows, that are written while others wait to be kept
 _ROW = TypeAdapter(Prediction)
 
 Write = Callable[[Sequence[Prediction]], None]  # raises while Postgres does not answer; psycopg.DataError: not these
@@ -114,14 +115,13 @@ class Unlogged:
         """Write what this server keeps, until nothing is left; what comes meanwhile too."""
         assert self._path is not None and self._file is not None
         done = 0
-        while True:
-            with self._lock:
-                if done == self._size:
-                    os.ftruncate(self._file, 0)
-                    os.fsync(self._file)
-                    self._size = 0
-                    break
+        while self._size - done > _LAST:
             done = self._written(self._path, done, self._size)
+        with self._lock:  # else a busy server would always have some more
+            done = self._written(self._path, done, self._size)
+            os.ftruncate(self._file, 0)
+            os.fsync(self._file)
+            self._size = 0
         log.info("predictions that waited are in the log: %d bytes", done)
 
     def _left(self) -> None:
