@@ -58,4 +58,4 @@ class Beside:
     @cached_property
     def _alike(self) -> bool:
         """Whether both versions take the same requests."""
-        return self.loaded.spec.asking.sent == self.champion.spec.asking.sent
+        return self.loaded.takes(self.champion)

@@ -75,6 +75,10 @@ class Loaded:
         """What the online store knows of its entities."""
         return Features(self.spec, self.rows)
 
+    def takes(self, other: Loaded) -> bool:
+        """Whether it takes what another version is asked, in the same words."""
+        return self.spec.asking.sent == other.spec.asking.sent
+
     @cached_property
     def request_type(self) -> type[BaseModel]:
         """What a request to this version looks like."""

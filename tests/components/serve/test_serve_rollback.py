@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import mlflow
+import psycopg
 import pytest
+from psycopg import sql
 
 from evergreen.addresses import free_port
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
+from evergreen.features import online_tables
+from evergreen.features.online_rows import Features
+from evergreen.features.repository import feature_store
 from evergreen.handovers.rollback import RolledBack
 from evergreen.history import events as happened
 from evergreen.history import ledger
@@ -25,7 +31,7 @@ from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 from tests.handovers import probed
 
-from .conftest import ServedModel, at, customer
+from .conftest import ServedModel, at, customer, until
 
 
 def back(served: ServedModel, reason: str = "complaints") -> RolledBack:
@@ -310,3 +316,24 @@ def test_a_fall_back_is_undone_by_no_training_that_knows_less_than_the_labels_th
         assert served.champion(day) == number, "what labels say is promoted, and nothing waits after it"
     again = rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
     assert (again.version, answering(served)) == (5, 5), "the task cleared later does nothing more"
+
+
+def test_a_request_that_waited_while_its_version_was_rolled_back_from_is_answered_by_the_good_one(
+    alone: ServedModel,
+) -> None:
+    server = alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    url = alone.settings.database_url("feast")
+    with psycopg.connect(url) as blocker, ThreadPoolExecutor(1) as pool:
+        for table in Features(alone.spec).tables:
+            blocker.execute(sql.SQL("lock table {}").format(online_tables.of(feature_store().project, table)))
+        waiting = pool.submit(server.predict, alone.name, entity={"customer_id": customer(1)})
+        held = "select 1 from pg_locks where not granted"
+        with psycopg.connect(url, autocommit=True) as watcher:
+            until(lambda: watcher.execute(held).fetchone(), "the request waits for its features")
+        rollback(alone.name, reason="complaints", actor="ada")
+        blocker.rollback()
+        answer = waiting.result(timeout=30).json()
+    assert answer["version"] == 1
+    assert {row.version for row in alone.logged().values()} == {1}

@@ -81,6 +81,10 @@ async def _first(
             made = await server.worked(asked)
         else:
             made = await dealing.answered(server, asked, beside, await request.body())
+        now = slot.current
+        if now is not None and now is not loaded and now.takes(loaded):
+            # It waited while another version took the place: what was rolled back from answers no more, however late.
+            made = await server.worked(replace(asked, loaded=now, role=slot.role or "champion"))
         if body.entity is not None and not made.rows:
             server.metrics.predicted(slot.model, made)
             if made.refused:  # other entities may be answered, and this one once its features are there
