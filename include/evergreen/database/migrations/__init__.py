@@ -33,7 +33,7 @@ from evergreen.database.migrations import (
     m0015_decided,
     m0016_replicas,
     m0017_roles,
-    m0019_client_keys,
+    m0018_client_keys,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -73,7 +73,7 @@ MIGRATIONS = (
     Migration(15, "answered classes", m0015_decided.STATEMENTS),
     Migration(16, "model servers and what they have loaded", m0016_replicas.STATEMENTS),
     Migration(17, "roles in the prediction log, and several answers of one request", m0017_roles.STATEMENTS),
-    Migration(19, "who may ask the model servers", m0019_client_keys.STATEMENTS),
+    Migration(18, "who may ask the model servers", m0018_client_keys.STATEMENTS),
 )
 
 
