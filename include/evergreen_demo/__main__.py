@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=get_args(churn.Scenario),
         default="drift",
         help="churn: customers leave for other reasons (drift), covariates move and nothing is lost (harmless), a "
-        "column arrives empty for three days (outage) (default %(default)s)",
+        "column arrives empty for three days (outage), drift with a rollout in steps and a worse version at the end "
+        "(rollout) (default %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=7, help="churn: another seed tells another story (default 7)")
     span = flights.SPAN
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     try:
         if chosen.model == "churn":
-            churn.run(churn.Story(chosen.seed, scenario=chosen.scenario))
+            churn.run(churn.story_of(chosen.seed, chosen.scenario))
         else:
             flights.run(Span(chosen.first, chosen.history_end, chosen.end))
     except EvergreenError as error:

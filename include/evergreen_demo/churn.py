@@ -4,17 +4,17 @@ retrained model serves and is shown to be better; where nothing is lost, or data
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
-from evergreen_demo import steady, timeline
+from evergreen_demo import rolling, steady, timeline
 from evergreen_demo.driver import Span, telling
 from evergreen_simulator import landing, scenarios, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.replay import Replay
 
-Scenario = Literal["drift", "harmless", "outage"]
+Scenario = Literal["drift", "harmless", "outage", "rollout"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,12 @@ class Story:
         return Span(self.first, self.history_end, self.end)
 
 
+def story_of(seed: int, scenario: Scenario) -> Story:
+    """The story of a scenario; that of two rollouts, one after the other, takes longer."""
+    story = Story(seed, scenario=scenario)
+    return replace(story, end=date(2026, 3, 29)) if scenario == "rollout" else story
+
+
 @dataclass(frozen=True)
 class Business:
     """The simulated business as a demo's world."""
@@ -49,7 +55,12 @@ class Business:
 
 def business(story: Story) -> Business:
     """The world of a story."""
-    told = {"drift": scenarios.story, "harmless": scenarios.harmless, "outage": scenarios.outage}[story.scenario]
+    told = {
+        "drift": scenarios.story,
+        "rollout": scenarios.story,
+        "harmless": scenarios.harmless,
+        "outage": scenarios.outage,
+    }[story.scenario]
     return Business(World(story.seed, story.customers, told(story.drift)))
 
 
@@ -61,12 +72,17 @@ def run(story: Story) -> None:
         StoryFailed: the loop did not close, or retrained where nothing was to be gained.
     """
     outcome: timeline.Timeline | steady.Steady
-    with telling(landing.MODEL, business(story), story.span, asdict(story)) as demo:
+    steps: dict[str, Any] = {"kind": rolling.Rolling, "prepare": rolling.declare} if story.scenario == "rollout" else {}
+    with telling(landing.MODEL, business(story), story.span, asdict(story), **steps) as demo:
         demo.play()
         with demo.clock.phase("reading the timeline back"):
-            if story.scenario == "drift":
+            if story.scenario in ("drift", "rollout"):
                 outcome = timeline.read(demo.spec, story.drift)
             else:
                 outcome = steady.read(demo.spec, story.drift, incident=story.scenario == "outage")
         print("\n" + "\n".join(outcome.lines()) + "\n")
-    outcome.check()
+    if story.scenario == "rollout":
+        assert isinstance(outcome, timeline.Timeline)
+        rolling.check(outcome)
+    else:
+        outcome.check()

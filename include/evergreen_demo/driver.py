@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -196,10 +196,21 @@ class Demo:
 
 @contextmanager
 def telling(
-    model: str, upstream: Upstream, span: Span, mark: dict[str, Any], *, routine: bool = False
+    model: str,
+    upstream: Upstream,
+    span: Span,
+    mark: dict[str, Any],
+    *,
+    routine: bool = False,
+    kind: type[Demo] = Demo,
+    prepare: Callable[[Settings], None] = lambda here: None,
 ) -> Iterator[Demo]:
     """A demo on a fresh stack, which is stopped after the block; what an earlier
     demo left in its home is deleted first.
+
+    Args:
+        kind: which one.
+        prepare: is called with an empty home, before the stack is started.
 
     Raises:
         DemoRefused: the home holds something else than a demo.
@@ -208,10 +219,11 @@ def telling(
     with lock.locked(home_folder(), "make demo", clock.say):  # `make down` asks it to end; `make up` waits
         _clear(settings(), clock)
         _mark(settings(), mark)
+        prepare(settings())
         try:
             with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
                 here = stack.up(clock.say, replay=True)
-            demo = Demo(load_spec(here.models / model), upstream, span, here, clock, routine=routine)
+            demo = kind(load_spec(here.models / model, here.data), upstream, span, here, clock, routine=routine)
             yield demo
             _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
         finally:

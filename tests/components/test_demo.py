@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from evergreen.history.events import Decided, Event, Promoted
+from evergreen.history.rollouts import Compared, Observed, RolloutAdvanced, RolloutEnded
 from evergreen.history.story import Entry
 from evergreen.model.metrics import Comparison
 from evergreen.registry.rules import Version
 from evergreen.settings import PROJECT, settings
-from evergreen_demo import churn, driver, timeline
+from evergreen_demo import churn, driver, rolling, timeline
 from evergreen_demo.steady import Steady
 from evergreen_demo.timeline import StoryFailed, Timeline
 
@@ -185,6 +186,7 @@ def test_a_champion_that_did_not_stay_fails_and_says_why(told: Steady, changed: 
     ("scenario", "kinds"),
     [
         ("drift", ["covariate_drift", "concept_drift"]),
+        ("rollout", ["covariate_drift", "concept_drift"]),
         ("harmless", ["cosmetic_drift"]),
         ("outage", ["sensor_outage"]),
     ],
@@ -194,6 +196,63 @@ def test_each_scenario_of_the_demo_is_a_story_of_the_simulator(scenario: Any, ki
     world = churn.business(told).world
     assert [each.kind for each in world.scenarios] == kinds
     assert {each.since for each in world.scenarios} == {told.drift}
+
+
+SEEN = Observed(answers=900, verdict="not worse", compared={"outcomes": Compared(verdict="not worse")})
+
+
+def advanced(share: int) -> RolloutAdvanced:
+    return RolloutAdvanced(
+        id=f"rollout/churn/2/1/step/{share}",
+        model="churn",
+        as_of=moment(12),
+        actor="run",
+        reason="900 answers",
+        rollout="rollout/churn/2/1",
+        version=2,
+        step=1,
+        role="challenger",
+        share=share,
+        observed=SEEN,
+    )
+
+
+def ended(version: int, outcome: Any, observed: Observed | None = SEEN) -> RolloutEnded:
+    return RolloutEnded(
+        id=f"rollout/churn/{version}/1/ended",
+        model="churn",
+        as_of=moment(15),
+        actor="run",
+        reason="compared",
+        rollout=f"rollout/churn/{version}/1",
+        version=version,
+        outcome=outcome,
+        step=1,
+        observed=observed,
+    )
+
+
+STEPS = (advanced(25), advanced(50), ended(2, "promoted"))
+RETRAINED = (decision("retrain", moment(10)), promoted())
+
+
+def test_a_rollout_that_went_through_its_steps_and_a_worse_version_that_was_caught_pass() -> None:
+    rolling.check(replace(CLOSED, story=story(*RETRAINED, *STEPS, ended(3, "rolled back"))))
+
+
+@pytest.mark.parametrize(
+    ("moves", "reason"),
+    [
+        ((ended(3, "rolled back"),), r"went through the shares \[\]"),
+        (STEPS[1:], r"went through the shares \[50\]"),
+        (STEPS, "none, not the worse one"),
+        ((*STEPS, ended(3, "rejected")), "none, not the worse one"),
+        ((*STEPS, ended(3, "rolled back", None)), "not the worse one"),
+    ],
+)
+def test_one_that_did_not_fails_and_says_why(moves: tuple[Event, ...], reason: str) -> None:
+    with pytest.raises(StoryFailed, match=reason):
+        rolling.check(replace(CLOSED, story=story(*RETRAINED, *moves)))
 
 
 def test_the_documented_customers_are_the_demos() -> None:
