@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from starlette.exceptions import HTTPException
+
 from evergreen.errors import TransientError
 from evergreen.serve import deadlines
 from evergreen.serve.answering import Asked, Made, failures, joined
@@ -46,7 +48,13 @@ async def answered(server: ServingState, asked: Asked, beside: Beside, content: 
 
 async def _champion(server: ServingState, asked: Asked, beside: Beside) -> Made:
     started = time.perf_counter()
-    made = await server.worked(asked)
+    try:
+        made = await server.worked(asked)
+    except (HTTPException, TransientError):  # says nothing of the version
+        raise
+    except Exception:
+        server.guards.saw(beside, champion=True, seconds=None, as_of=asked.as_of)
+        raise
     server.guards.saw(beside, champion=True, seconds=time.perf_counter() - started, as_of=asked.as_of)
     return made
 

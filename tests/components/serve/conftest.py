@@ -285,12 +285,12 @@ class ServedModel:
         mlflow.MlflowClient(self.settings.mlflow_url).log_text(run_id, text, name)
         records.add_file(run_id, name, text.encode())
 
-    def unanswering(self, day: int) -> int:
-        """The number of a registered version that answers a row in which nothing is known, and about half of the
+    def unanswering(self, day: int) -> Probed:
+        """A registered version that answers a row in which nothing is known, and about half of the
         customers with no number."""
         seed = 5000 + len(self.candidates)
         self.candidates[seed] = self._candidate(seed, answering=False)
-        return self.registered(day, seed=seed).version
+        return self.registered(day, seed=seed)
 
     def _candidate(self, seed: int, *, answering: bool = True) -> str:
         frame = inputs(self.spec.feature_types, rows_of(self.spec, 200, seed))

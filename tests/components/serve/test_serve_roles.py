@@ -74,7 +74,7 @@ def test_a_shadow_is_asked_the_same_and_answers_nobody(two: ServedModel) -> None
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")
 def test_where_the_challenger_fails_the_champion_answers_and_the_guard_withdraws_it(two: ServedModel) -> None:
-    broken = two.unanswering(7)
+    broken = two.unanswering(7).version
     bad = {number for number, answer in enumerate(two.answers(broken)) if answer != answer}  # not a number
     rollout = opened(two, broken, canary(99))
     stands(two, two.server, "challenger", 99)
@@ -92,6 +92,20 @@ def test_where_the_challenger_fails_the_champion_answers_and_the_guard_withdraws
     assert {(row.version, row.role, row.prediction) for row in failed} == {(broken, "challenger", None)}
     assert len(failed) == 5 and all(row.failed and "not a probability" in row.failed for row in failed)
     assert len(two.logged()) == len(bad), "each client's answer once"
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")
+def test_requests_that_both_versions_fail_in_withdraw_neither(served: ServedModel) -> None:
+    serve.deploy(served.run(3), served.unanswering(3))
+    second = served.registered(5, seed=max(served.candidates)).version  # the same candidate once more
+    bad = [number for number, answer in enumerate(served.answers(1)) if answer != answer]  # not a number
+    assert len(bad) > 6
+    opened(served, second, canary(99))
+    stands(served, served.server, "challenger", 99)
+    statuses = {served.server.predict(served.name, entity=EVERYBODY[number]).status_code for number in bad}
+    assert statuses == {500}
+    assert ledger.standing(served.name).rollout is not None
+    stands(served, served.server, "challenger", 99)
 
 
 def test_the_share_grows_under_load_and_a_promotion_loads_nothing(two: ServedModel) -> None:

@@ -60,7 +60,7 @@ def test_a_guard_that_is_cut_off_withdraws_at_once_and_records_it_when_postgres_
     for server in (near, cut):
         server.wait()
     alone.champion(3)
-    broken = alone.unanswering(7)
+    broken = alone.unanswering(7).version
     bad = [number for number, answer in enumerate(alone.answers(broken)) if answer != answer]  # not a number
     rollout = opened(alone, broken, canary(99))
     for server in (near, cut):

@@ -48,7 +48,7 @@ def grown_and_promoted(served: ServedModel, servers: list[Server], clients: Clie
 
 def withdrawn(served: ServedModel, servers: list[Server], clients: Clients, day: int) -> None:
     """A version that fails for many customers: a guard takes it back while clients see nothing of it."""
-    number = served.unanswering(day)
+    number = served.unanswering(day).version
     rollout = opened(served, number, canary(50))
     until(lambda: ledger.standing(served.name).rollout is None, "its guard withdrew it", 60)
     everywhere(served, servers, None)
