@@ -121,6 +121,9 @@ def main(report: Path) -> None:
     replay = replay_day(world, AS_OF, settings().server_url)
     done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
     done["monitor"] = run("monitor", lines, AS_OF)
+    done["rollout"] = run("rollout", lines, AS_OF, partition=AS_OF.isoformat())  # none is open
+    nobody = {"act": "roll_back", "reason": "it is slow"}
+    done["unnamed"] = run("rollout", lines, AS_OF + timedelta(days=1), partition=AS_OF.isoformat(), **nobody)
     done["silent"] = run("monitor", lines, AS_OF + timedelta(days=1))  # nobody asked anything on that day
     done |= corrections(lines)
     report.write_text(json.dumps(done, indent=1, default=str))

@@ -402,7 +402,7 @@ def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_aler
     assert run["results"]["decide"]["action"] == "alert"
     assert (run["tasks"]["alert"], run["tasks"]["retrain"]) == ("success", "skipped")
     assert report["warned"]["state"] == "success", report["warned"]["tasks"]
-    heard = [said for said in slack.heard if "churn__correct" not in said]
+    heard = [said for said in slack.heard if "churn__correct" not in said and "churn__rollout" not in said]
     (failed,) = [said for said in heard if "failed" in said]
     assert "churn__ingest extract failed" in failed and "ask the upstream system for the file" in failed
     warned = [said for said in heard if "churn__ingest validate warns" in said]
@@ -493,3 +493,16 @@ def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_
     monitor = outcome["monitor"]
     assert set(monitor["tasks"].values()) <= {"success", "skipped"}, monitor["tasks"]
     assert monitor["results"]["performance"]["rows"] == meters.METERS, "of the hour whose outcome is known by now"
+
+
+def test_a_look_at_rollouts_ends_green_at_its_first_task_while_none_is_open(report: Report) -> None:
+    run = report["rollout"]
+    assert run["state"] == "success"
+    assert run["tasks"] == {"collect": "skipped", "compare": "skipped", "move": "skipped"}
+    assert run["assets"] == {}, "nothing serves otherwise"
+
+
+def test_an_act_that_names_no_rollout_is_refused(report: Report) -> None:
+    run = report["unnamed"]
+    assert run["tasks"]["collect"] == "failed" and run["tasks"]["move"] == "upstream_failed"
+    assert "Next step: trigger the run again with both" in log_of(run, "collect")
