@@ -505,4 +505,4 @@ def test_a_look_at_rollouts_ends_green_at_its_first_task_while_none_is_open(repo
 def test_an_act_that_names_no_rollout_is_refused(report: Report) -> None:
     run = report["unnamed"]
     assert run["tasks"]["collect"] == "failed" and run["tasks"]["move"] == "upstream_failed"
-    assert "Next step: trigger the run again with both" in log_of(run, "collect")
+    assert "Next step: run it again with rollout: " in log_of(run, "collect")

@@ -189,13 +189,14 @@ def _observed(looked: Looked) -> Observed:
 
 def _named(run: Run, now: Rollout | None) -> tuple[str, int]:
     """The rollout and the step that a person's act is about."""
-    lacking = [name for name, given in (("rollout", run.rollout), ("step", run.step)) if given is None]
-    if run.rollout is None or (run.step is None and run.act == "advance"):
+    needed = {"rollout": run.rollout, **({"step": run.step} if run.act == "advance" else {})}
+    if run.rollout is None or None in needed.values():
+        lacking = " and no ".join(name for name, given in needed.items() if given is None)
         open_now = "none is open" if now is None else f"{now.id} is open, at step {now.number}"
         raise RunError(
             f"{run.act} of a rollout of {run.spec.model}",
-            found=f"no {' and no '.join(lacking)}; {open_now}",
+            found=f"no {lacking}; {open_now}",
             expected="the rollout by its id" + (", and the step that is to be left" if run.act == "advance" else ""),
-            next_step=f"trigger the run again with both: `evergreen history {run.spec.model}` has every rollout",
+            next_step=f"run it again with {' and '.join(needed)}: `evergreen history {run.spec.model}` has them",
         )
     return run.rollout, run.step or 0
