@@ -13,6 +13,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
+from evergreen.govern import stages as govern
 from evergreen.handovers.train import Candidate, Refitted, SoundTrainingSet
 from evergreen.history import ledger
 from evergreen.history.events import Promoted
@@ -89,7 +90,8 @@ class Contest:
 
     def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Refitted:
         """Evaluate, then the gates; what is registered then."""
-        return train.refit(run, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
+        judged = evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates)))
+        return train.refit(run, govern.approve(run, judged))
 
     def champion(
         self,

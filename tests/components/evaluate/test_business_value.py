@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.errors import StageSkipped
 from evergreen.evaluate import stages
+from evergreen.govern import stages as govern
 from evergreen.handovers.train import Candidate, SoundTrainingSet
 from evergreen.model import rows
 from evergreen.registry import artifacts, loading, pipelines, records
@@ -80,7 +81,7 @@ def test_a_training_chooses_the_threshold_on_its_time_folds_and_the_version_deci
     assert judged.passed and gate.low is not None and gate.high is not None and gate.observed is not None
     assert gate.low < gate.observed == evaluated.best.scores["business_value"] < gate.high
 
-    version = registry.register(run, train.refit(run, judged)).version
+    version = registry.register(run, train.refit(run, govern.approve(run, judged))).version
     served = loaded.load(model.model, version, artifacts.read)
     assert served.problem.classes_of(np.array([candidate.threshold - 1e-6, candidate.threshold])) == [0, 1]
     stored = loading.spec(model.model, records.version(model.model, version))

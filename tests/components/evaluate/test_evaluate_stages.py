@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
+from evergreen.govern import stages as govern
 from evergreen.handovers.train import Candidate, Gate, Judged, SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.links import Link
@@ -71,7 +72,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert logged.tags["evergreen.verdict"] == "pass"
     assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page}
     assert (evaluated.links(), gated.score) == (gated.links(), evaluated.best.scores["roc_auc"])
-    assert registry.register(run, train.refit(run, gated)).version == 1
+    assert registry.register(run, train.refit(run, govern.approve(run, gated))).version == 1
     again = stages.gates(run, stages.evaluate(run, data, (candidate,)))
     assert again == gated, "judged again before anything was promoted, it is judged the same"
 
@@ -98,7 +99,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     assert (comparison.rows, comparison.groups) == (len(later.labels), len(np.unique(later.keys)))
     gated = stages.gates(run, evaluated)
     assert gated.passed, gated.reason
-    assert registry.register(run, train.refit(run, gated)).version == number + 1
+    assert registry.register(run, train.refit(run, govern.approve(run, gated))).version == number + 1
 
 
 @pytest.mark.parametrize(("metric", "chosen"), [("roc_auc", "gradient_boosting"), ("log_loss", "logistic_regression")])

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from evergreen.evaluate import stages as evaluation
-from evergreen.handovers.train import Judged, Refitted, SoundTrainingSet
+from evergreen.govern import stages as govern
+from evergreen.handovers.train import Approved, Refitted, SoundTrainingSet
 from evergreen.history import events, ledger, story, timeline
 from evergreen.model import families, rows
 from evergreen.model.rows import predict
@@ -69,11 +70,11 @@ def learnable(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pyte
     return spec
 
 
-def judged(run: Run) -> tuple[SoundTrainingSet, Judged]:
-    """A training up to its gates."""
+def judged(run: Run) -> tuple[SoundTrainingSet, Approved]:
+    """A training up to its gates, and the approval that its risk does not ask for."""
     data = SoundTrainingSet(**dict(stages.build(run)), page="http://reports.test/", warnings=())
     candidates = tuple(stages.tune(run, data, family) for family in run.spec.families)
-    return data, evaluation.gates(run, evaluation.evaluate(run, data, candidates))
+    return data, govern.approve(run, evaluation.gates(run, evaluation.evaluate(run, data, candidates)))
 
 
 def runs_of(key: str) -> dict[str, str]:

@@ -142,6 +142,7 @@ def test_what_was_chosen_is_recorded_and_the_refit_and_any_later_fit_do_the_same
     import mlflow
 
     from evergreen.evaluate import stages as evaluation
+    from evergreen.govern import stages as govern
     from evergreen.registry import stages as registry
     from evergreen.train.rebuilding import rebuild
 
@@ -170,7 +171,7 @@ def test_what_was_chosen_is_recorded_and_the_refit_and_any_later_fit_do_the_same
 
     judged = evaluation.gates(run, evaluation.evaluate(run, data, (candidate,)))
     assert judged.passed, judged.reason
-    fitted = stages.refit(run, judged)
+    fitted = stages.refit(run, govern.approve(run, judged))
     assert fitted.refit is not None and fitted.refit.chosen, fitted.refit
     days = [day for day in range(CHANGE, LENGTH) if at(day + 2) <= run.as_of]
     assert fitted.refit.rows == 30 * len(days), "from after the change alone, up to the last mature label"
