@@ -18,7 +18,7 @@ from evergreen.serve.deadlines import ENVOY, GRPC
 def left(headers: dict[str, str]) -> float:
     async def ask() -> float:
         deadlines.begin(headers)
-        return deadlines._left()
+        return deadlines.left()
 
     return asyncio.run(ask())
 
@@ -52,7 +52,7 @@ def test_one_request_does_not_have_the_deadline_of_the_one_before_it() -> None:
     async def ask() -> float:
         deadlines.begin({GRPC: "1m"})
         deadlines.begin({})
-        return deadlines._left()
+        return deadlines.left()
 
     assert asyncio.run(ask()) == float("inf")
 

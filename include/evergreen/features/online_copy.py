@@ -107,7 +107,14 @@ class OnlineCopy:
                 repository = settings().project / "feature_repo"
                 store = online_address.of(repository, settings().database_url("feast"))
                 with psycopg.connect(
-                    store.address, autocommit=True, connect_timeout=5, tcp_user_timeout=5_000
+                    store.address,
+                    autocommit=True,
+                    connect_timeout=5,
+                    tcp_user_timeout=5_000,
+                    keepalives_idle=5,
+                    keepalives_interval=5,
+                    keepalives_count=2,
+                    options="-c statement_timeout=60s",
                 ) as connection:
                     while not self._stopped.wait(_EVERY if self._copies else 0):
                         self._look(connection, store.project)
@@ -131,7 +138,13 @@ class OnlineCopy:
             known = self._copies.get(view)
             if known is None or known.mark != mark:
                 others = self.size - (known.size if known is not None else 0)
-                copy = self._copied(connection, wanted[view], mark, self._most - others)
+                try:
+                    copy = self._copied(connection, wanted[view], mark, self._most - others)
+                except psycopg.errors.Error as error:
+                    if connection.broken:
+                        raise
+                    log.warning("%s is not copied: %s", view, str(error).strip())
+                    copy = _Copy(mark, None)
                 if copy.rows is None and (known is None or known.rows is not None):
                     log.warning("%s is not copied: it does not fit into %d bytes", view, self._most)
                 self._copies = {**self._copies, view: copy}

@@ -31,7 +31,8 @@ def approve(run: Run, judged: Judged) -> Approved:
     if risk is None or not why:
         log.info("Nobody is asked: %s", "nothing is promoted" if not judged.passed else "its risk does not ask for it")
         return nobody
-    if (vain := allowing.in_vain(run, judged.key, judged.run.id)) is not None:
+    said_already = run.approval is not None  # which is kept, whatever came between
+    if not said_already and (vain := allowing.in_vain(run, judged.key, judged.run.id)) is not None:
         log.info("Nobody is asked: %s", vain)
         return nobody.model_copy(update={"passed": False, "reason": vain})
     before = approvals.of(run.spec.model, judged.run.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evergreen.errors import EvidenceMissing
 from evergreen.history import ledger, story
+from evergreen.history.events import Refitted
 from evergreen.registry import records, rules, store
 from evergreen.registry.rules import Version, refit_key
 from evergreen.run import Run
@@ -40,16 +41,30 @@ def in_vain(run: Run, key: str, run_id: str) -> str | None:
     return refusal(run, None, champion)
 
 
-def check(run: Run, gated: str) -> None:
-    """Hold a registration against the ledger: a hand-over alone makes no approval.
+def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
+    """Hold a registration against the spec and the ledger: a hand-over alone makes no approval.
 
     Args:
-        gated: the MLflow run of the fit that the gates judged.
+        registered: the MLflow run of the fit that is to be registered.
+        gated: that of the fit that the gates judged.
+        asked: whether a person was asked about it.
 
     Raises:
-        EvidenceMissing: nobody allowed that fit by the gates that it has now.
+        EvidenceMissing: nobody allowed that fit by the gates that it has now, or what is to be registered is neither
+            that fit nor its refit.
     """
-    approval = story.approval(ledger.entries(run.spec.model, "judged", "approval"), gated)
+    entries = ledger.entries(run.spec.model, "judged", "approval", "refitted")
+    refits = [entry.event for entry in entries if isinstance(entry.event, Refitted)]
+    if registered != gated and not any((each.run_id, each.gated) == (registered, gated) for each in refits):
+        raise EvidenceMissing(
+            f"registering a version of {run.subject}",
+            found=f"the MLflow run {registered}, of which the ledger has no refit of {gated}",
+            expected="the fit that the gates judged, or its refit",
+            next_step="clear `refit`, and what comes after it",
+        )
+    if not asked and (run.spec.risk is None or run.spec.risk.tier != "high"):
+        return
+    approval = story.approval(entries, gated)
     if approval is None or not approval.approved:
         raise EvidenceMissing(
             f"registering a version of {run.subject}",

@@ -35,8 +35,7 @@ def register(run: Run, fitted: Refitted) -> Registered:
         existing = rules.version_of_rerun(records.find_by_key(model, fitted.key), fitted.run.id, champion)
         if refusal := allowing.refusal(run, existing, champion):
             raise StageSkipped(f"not promoted: {refusal}")
-        if fitted.asked:
-            allowing.check(run, fitted.gated.id)
+        allowing.check(run, fitted.run.id, fitted.gated.id, asked=bool(fitted.asked))
         version = store.register(
             model,
             run_id=fitted.run.id,

@@ -45,7 +45,9 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
     keys = Keyring(keys_needed)
     space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port), keys)
     metrics, pulse = Metrics(models, space, data, following), Pulse((OWN, FEATURES))
-    copy = OnlineCopy(settings().feature_copy, models.tables, lambda: FEATURES in pulse.silent())
+    copy = OnlineCopy(
+        settings().feature_copy, lambda: models.tables(all_of_them=True), lambda: FEATURES in pulse.silent()
+    )
     models.read_by(copy.rows)
     server = ServingState(models, metrics, space, pulse, data, following, keys, copy)
 

@@ -50,12 +50,12 @@ class Beside:
             ValidationError: the request does not say what this version needs.
         """
         entities = asked.entities
-        if content is not None and not self._alike:
+        if content is not None and not self.alike:
             body: Any = self.loaded.request_type.model_validate_json(content)
             entities = [entity.model_dump() for entity in body.requested]
         return replace(self.dealt(asked), loaded=self.loaded, role=self.second.role, entities=entities)
 
     @cached_property
-    def _alike(self) -> bool:
+    def alike(self) -> bool:
         """Whether both versions take the same requests."""
         return self.loaded.takes(self.champion)

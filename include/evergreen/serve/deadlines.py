@@ -49,7 +49,7 @@ def keep() -> None:
     Raises:
         HTTPException: 504, the deadline has passed.
     """
-    if _left() <= 0:
+    if left() <= 0:
         raise _passed()
 
 
@@ -60,16 +60,17 @@ async def wait(done: Awaitable[T], patience: float) -> T:
         TimeoutError: it was not done within so many seconds.
         HTTPException: 504, the deadline came first.
     """
-    left = _left()
-    if left > patience:
+    remaining = left()
+    if remaining > patience:
         return await asyncio.wait_for(done, patience)
     try:
-        return await asyncio.wait_for(done, max(0.0, left))
+        return await asyncio.wait_for(done, max(0.0, remaining))
     except TimeoutError:
         raise _passed() from None
 
 
-def _left() -> float:
+def left() -> float:
+    """Seconds until the request's deadline; infinite without one."""
     until = _until.get()
     return float("inf") if until is None else until - time.monotonic()
 

@@ -64,14 +64,18 @@ async def _other(
 ) -> Made | list[Prediction]:
     """The answer of the version beside the champion to a part of a request, or the rows that say why there is none."""
     started = time.perf_counter()
+    patience = min(PATIENCE, deadlines.left() / 2)  # the rest is the champion's, should it have to answer
     try:
         its = beside.asked(asked, content).part(places)
-        made = await asyncio.wait_for(server.worked_beside(its), PATIENCE)
-    except TransientError:  # the features', which the champion would not have either
-        raise
-    except Exception as error:  # noqa: BLE001  whatever it is: the champion answers, and the log has it
-        deadlines.keep()  # a client that waits no more says nothing of the version
-        why = f"no answer within {PATIENCE:g} s" if isinstance(error, TimeoutError) else error
+        made = await asyncio.wait_for(server.worked_beside(its), patience)
+    except Exception as error:  # noqa: BLE001  whatever it is: the champion answers
+        if isinstance(error, HTTPException | TransientError):  # of the server or the store: no fault of the version
+            return []
+        why: Exception | str = error
+        if isinstance(error, TimeoutError):
+            if patience < PATIENCE:  # its client had no more time
+                return []
+            why = f"no answer within {PATIENCE:g} s"
         server.guards.saw(beside, champion=False, seconds=None, as_of=asked.as_of)
         return failures(beside.asked(asked).part(places), asked.loaded, why, time.perf_counter() - started)
     server.guards.saw(beside, champion=False, seconds=time.perf_counter() - started, as_of=asked.as_of)

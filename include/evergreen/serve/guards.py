@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from evergreen.errors import EvergreenError, NoSuchRollout
+from evergreen.errors import NoSuchRollout, TransientError
 from evergreen.rollout import controller
 from evergreen.rollout.guarding import Seen, withdraws
 from evergreen.serve.beside import Beside
@@ -107,26 +107,25 @@ class Guards:
                 return
             rollout.withdrawn = True
         log.warning("%s: version %d is withdrawn: %s", model, second.version, reason)
-        self._withdraw(model, second.rollout)
         self._to_record.append(_Withdrawn(model, second.rollout, as_of, reason))
         self._wake.set()
+        self._withdraw(model, second.rollout)
 
     def _record(self) -> None:
         while not self._stopped.is_set():
             self._wake.wait()
             self._wake.clear()
             while self._to_record and not self._stopped.is_set():
-                each = self._to_record[0]
+                each = self._to_record.popleft()
                 try:
                     controller.withdraw(
                         each.model, each.rollout, as_of=each.as_of, actor=self._actor, reason=each.reason
                     )
                 except NoSuchRollout:
                     log.info("%s: %s ended before its guard could record it", each.model, each.rollout)
-                except EvergreenError as error:
+                except TransientError as error:
                     log.warning("%s: %s is withdrawn, and not recorded yet: %s", each.model, each.rollout, error.found)
+                    self._to_record.append(each)  # behind those of other models
                     self._stopped.wait(_AGAIN)
-                    continue
                 except Exception:  # whatever it is, the other models' guards go on
-                    log.exception("%s: %s is withdrawn, and could not be recorded", each.model, each.rollout)
-                self._to_record.popleft()
+                    log.exception("%s: %s is withdrawn here, and could not be recorded", each.model, each.rollout)

@@ -7,6 +7,7 @@ import logging
 import random
 import secrets
 import time
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from starlette.datastructures import MutableHeaders
@@ -71,8 +72,19 @@ class Exchange:
         stranger = self._hosts.refusal(request.headers.getlist("host"), request.scope["http_version"])
         if stranger and not (stranger[0] == 421 and request.scope["path"] in _ANY_HOST):
             return refusal(request, *stranger)
+        if request.method not in ("GET", "HEAD") and _of_another_page(request):
+            return refusal(request, 403, "a page of another origin may not ask: its server should")
         if int(request.headers.get("content-length") or 0) > _MAX_BYTES:
             return refusal(request, 413, f"the body is larger than {_MAX_BYTES:,} bytes")
         if "transfer-encoding" in request.headers:
             return refusal(request, 411, "send the body with its length (Content-Length), not in chunks")
         return None
+
+
+def _of_another_page(request: Request) -> bool:
+    """Whether a browser says that a page sent this which came from elsewhere: such requests carry the person's place in
+    the network, and nobody's intent."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")

@@ -40,9 +40,9 @@ class Models:
         for slot in self.all():
             slot.rows = rows
 
-    def tables(self) -> set[str]:
-        """Feast's names of the views that the versions which serve read."""
-        return {table for slot in self.all() for table in slot.tables}
+    def tables(self, *, all_of_them: bool = False) -> set[str]:
+        """Feast's names of the views that the versions which serve read; or also those which may serve next."""
+        return {table for slot in self.all() for table in (slot.all_tables if all_of_them else slot.tables)}
 
     def start(self) -> None:
         """Put every model's first version in its place, then look at what should serve and what does, until `stop`."""

@@ -87,6 +87,13 @@ TABLE = Table(
 )
 _ANSWERED = "role is distinct from 'shadow' and failed is null"  # to a client
 
+# A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
+_BOUNDED: dict[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
+}
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -190,7 +197,7 @@ def write_late(rows: Sequence[Prediction]) -> None:
         ServiceUnavailable: Postgres does not answer.
         psycopg.DataError: one of them has a value that Postgres does not hold; none is written.
     """
-    with database.connect() as connection:
+    with psycopg.connect(database.url(), **_BOUNDED) as connection:
         _make_tables(connection, _days(rows))
         TABLE.insert(connection, rows)
 
@@ -352,14 +359,7 @@ class PredictionLog:
 
     @staticmethod
     def _open() -> psycopg.Connection:
-        return psycopg.connect(
-            database.url(),
-            autocommit=True,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-            # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
-            options="-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
-        )
+        return psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
 
 
 def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:

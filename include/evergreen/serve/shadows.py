@@ -67,7 +67,7 @@ class Shadows:
                 self._left_out(count)
                 return
             self._entities += count
-            self._waiting.append(_Waiting(beside, asked, content))
+            self._waiting.append(_Waiting(beside, asked, b"" if beside.alike else content))
             self._lock.notify()
 
     def close(self) -> None:

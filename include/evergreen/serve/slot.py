@@ -81,9 +81,13 @@ class Slot:
 
     @property
     def tables(self) -> set[str]:
-        """Feast's names of the views that the versions read which answer here, or may next."""
-        mine = [*self._beside.values(), *([] if self.current is None else [self.current])]
-        return {table for loaded in mine for table in loaded.online.tables}
+        """Feast's names of the views that the version reads which serves."""
+        return set() if self.current is None else set(self.current.online.tables)
+
+    @property
+    def all_tables(self) -> set[str]:
+        """The same of those too that may serve next, or stand beside it."""
+        return self.tables | {table for loaded in [*self._beside.values()] for table in loaded.online.tables}
 
     @property
     def missing(self) -> bool:
@@ -142,7 +146,8 @@ class Slot:
     def withdraw(self, rollout: str) -> None:
         """Ask the version of a rollout nothing more, whatever the ledger says."""
         self._withdrawn = rollout
-        if self.beside is not None and self.beside.second.rollout == rollout:
+        beside = self.beside
+        if beside is not None and beside.second.rollout == rollout:
             self.beside = None
 
     def prepare(self) -> None:
@@ -202,6 +207,8 @@ class Slot:
             beside = Beside(second, loaded, champion) if loaded is not None and champion is not None else None
         before = None if self.beside is None else self.beside.second
         self.beside = beside
+        if beside is not None and beside.second.rollout == self._withdrawn:
+            self.beside = None  # a guard was faster
         if (after := None if beside is None else beside.second) != before:
             what = "no other" if after is None else f"version {after.version} ({after.role}, {after.share} %)"
             log.info("%s: beside version %s stands %s", self.model, self.number, what)

@@ -74,6 +74,16 @@ class Pipeline:
 
 
 @dataclass
+class Beside:
+    """Where requests to the version beside a model's champion are worked on."""
+
+    together: Batches[Asked, Made] = field(
+        default_factory=lambda: Batches("requests to a challenger", places=200, most=64, work=answer_together)
+    )
+    lane: Lane = field(default_factory=lambda: Lane("requests to a challenger", threads=2, places=100))
+
+
+@dataclass
 class ServingState(State):
     """What predictions for clients need beside the models."""
 
@@ -92,11 +102,8 @@ class ServingState(State):
     together: Batches[Asked, Made] = field(
         default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
     )
-    # Of versions beside a champion, which hold up no other request.
-    beside: Batches[Asked, Made] = field(
-        default_factory=lambda: Batches("requests to a challenger", places=200, most=64, work=answer_together)
-    )
-    beside_lane: Lane = field(default_factory=lambda: Lane("requests to a challenger", threads=2, places=100))
+    # Of versions beside a champion, by model: they hold up no other request.
+    beside: dict[str, Beside] = field(default_factory=dict)
     guards: Guards = field(init=False)
     shadows: Shadows = field(init=False)
     memory: Memory = field(default_factory=Memory)
@@ -125,7 +132,7 @@ class ServingState(State):
         silent = [f"the database {name} does not answer" for name in self.pulse.silent()]
         waiting = self.unlogged.size
         kept = [f"{waiting:,} bytes of predictions wait on this disk for the prediction log"] if waiting else []
-        if FEATURES in self.pulse.silent() and self.copy.complete:
+        if FEATURES in self.pulse.silent() and self.copy.has(self.models.tables()):
             silent.append("features come from this server's own copy, as they were when the database fell silent")
         return self.space.warnings + silent + kept + ([self._cut_off] if self.following.cut_off else [])
 
@@ -148,7 +155,7 @@ class ServingState(State):
         """There is no place for the rows of the prediction log, no features, or Postgres has been away for long."""
         silent = set(self.pulse.silent())
         silent -= set() if self.unlogged.full else {OWN}
-        silent -= {FEATURES} if self.copy.complete else set()
+        silent -= {FEATURES} if self.copy.has(self.models.tables()) else set()
         return self.space.exhausted or bool(silent) or self.stopped
 
     def serving(self, model: str) -> Loaded:
@@ -174,9 +181,12 @@ class ServingState(State):
 
     async def worked_beside(self, asked: Asked) -> Made:
         """The same of a version beside the champion, by threads of its own."""
+        model = asked.loaded.spec.model
+        if model not in self.beside:
+            self.beside[model] = Beside()
         if asked.loaded.quick and len(asked.entities) <= SMALL:
-            return await self.beside.run(asked)
-        return await self.beside_lane.run(answer, asked)
+            return await self.beside[model].together.run(asked)
+        return await self.beside[model].lane.run(answer, asked)
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -188,11 +198,13 @@ class ServingState(State):
         self.data.stop()
         self.copy.stop()
         self.together.close()
-        self.beside.close()
+        for beside in self.beside.values():
+            beside.together.close()
+            beside.lane.close()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
         self.unlogged.stop()
-        for lane in (self.small.lane, self.large.lane, self.beside_lane, self.lookups):
+        for lane in (self.small.lane, self.large.lane, self.lookups):
             lane.close()
         self.memory.close()
 

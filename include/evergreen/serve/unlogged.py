@@ -92,10 +92,13 @@ class Unlogged:
     def _opened(self) -> int:
         if self._file is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path = self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl"
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            path = self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl"
+            beginning = path.with_suffix(".new")  # until it is locked: another server takes up what nobody holds
+            file = os.open(beginning, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            beginning.rename(path)
             _sync_folder(self._folder)
+            self._path, self._file = path, file
         return self._file
 
     def _ship(self) -> None:
@@ -117,12 +120,20 @@ class Unlogged:
         done = 0
         while self._size - done > _LAST:
             done = self._written(self._path, done, self._size)
-        with self._lock:  # else a busy server would always have some more
-            done = self._written(self._path, done, self._size)
-            os.ftruncate(self._file, 0)
-            os.fsync(self._file)
+        # A busy server would always have some more: what comes from now on goes to Postgres again, or to a file of its
+        # own. Nobody waits for Postgres under the lock.
+        with self._lock:
+            path, file, size = self._path, self._file, self._size
+            self._path = self._file = None
             self._size = 0
-        log.info("predictions that waited are in the log: %d bytes", done)
+        try:
+            self._written(path, done, size)
+        except BaseException:
+            os.close(file)  # then it is one of those that were left
+            raise
+        path.unlink()
+        os.close(file)
+        log.info("predictions that waited are in the log: %d bytes", size)
 
     def _left(self) -> None:
         """Write what servers left that were killed."""

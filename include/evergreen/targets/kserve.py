@@ -79,6 +79,9 @@ class KServe:
         now = {} if there is None else _placed(there)
         wanted = rules.put(now, version.number, role)
         if wanted == now:
+            assert there is not None, "nothing is served by nothing"
+            # An earlier try may have been killed before it was so.
+            self._wait(there["metadata"]["generation"], f"putting version {version.number} as {role}")
             return
         challenger = rules.beside(wanted)
         share = None if challenger is None else wanted[challenger].share

@@ -6,6 +6,7 @@ what was rolled back from does not come back.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from evergreen.errors import StageSkipped, StepRefused
@@ -34,7 +35,7 @@ class Replicas:
             canary: the shares that a challenger comes to; it begins as a shadow.
         """
         spec = run.spec.model_copy(update={"rollout": canary.model_copy(update={"shadow": True})})
-        self._run, self._model = Run(spec, run.interval, run_id=run.run_id), run.spec.model
+        self._run, self._model = dataclasses.replace(run, spec=spec), run.spec.model
 
     def serving(self) -> Serving:
         """What all live replicas say; of those that differ for a moment, the one that gives least to what stands beside

@@ -55,7 +55,8 @@ class TensorFlowServing:
         self._write(version)
         self._configure(wanted)
         for folder in (self._folder / self._model).iterdir():
-            if folder.name.isdigit() and int(folder.name) not in wanted:
+            # What served until now goes with the next version: the server reads the configuration now and then.
+            if folder.name.isdigit() and int(folder.name) not in {*wanted, *now}:
                 shutil.rmtree(folder)
 
     def route(self, weights: Mapping[int, int]) -> None:

@@ -70,7 +70,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     logged = mlflow.get_run(candidate.run.id).data
     assert {logged.metrics[f"evaluation_{name}"] for name in Binary().metrics} == set(evaluated.best.scores.values())
     assert logged.tags["evergreen.verdict"] == "pass"
-    assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page}
+    assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page, Link.GATE_REPORT: gated.report}
     assert (evaluated.links(), gated.score) == (gated.links(), evaluated.best.scores["roc_auc"])
     assert registry.register(run, train.refit(run, govern.approve(run, gated))).version == 1
     again = stages.gates(run, stages.evaluate(run, data, (candidate,)))

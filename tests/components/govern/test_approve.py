@@ -334,10 +334,11 @@ def test_a_person_is_wanted_where_nobody_was_asked_yet(model: ModelSpec) -> None
     assert "be promoted?" in wanted.value.subject and "**Impact** A bid is paid." in wanted.value.body
 
 
-def test_a_hand_over_alone_makes_no_approval(model: ModelSpec) -> None:
+@pytest.mark.parametrize("asked", ["its tier is high", ""])
+def test_a_hand_over_alone_makes_no_approval(model: ModelSpec, asked: str) -> None:
     newer = training(model, DAYS - 1, approval=None)
     done = inline.run(newer, "train", last="gates")
-    forged = Approved(**dict(done["gates"]) | {"passed": True}, asked="its tier is high", approver="anna")
+    forged = Approved(**dict(done["gates"]) | {"passed": True}, asked=asked, approver="anna")
     from evergreen.train import stages as train
 
     with pytest.raises(EvidenceMissing, match="no approval in the ledger"):

@@ -204,3 +204,25 @@ def test_tritons_client_asks_by_the_open_inference_protocol(shop: ServedModel, t
     assert found["alive"] and found["ready"] and found["model_ready"]
     assert (found["name"], found["inputs"]) == (shop.name, ["customer_id"])
     assert "unknown model" in found["refused"]
+
+
+def test_a_page_of_another_origin_may_not_ask(shop: ServedModel) -> None:
+    """A browser sends such a request from a person's machine, to whatever that reaches."""
+    before, own = len(shop.logged()), shop.server.url
+    paths = [f"/models/{shop.name}/predict", f"/v1/models/{shop.name}:predict"]
+    bodies = [{"entity": {"customer_id": customer(1)}}, {"instances": [customer(1)]}]
+    for path, body in zip(paths, bodies, strict=True):
+        for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+            assert shop.server.post(path, json=body, headers=headers).status_code == 403, headers
+        assert shop.server.post(path, json=body, headers={"origin": own, "sec-fetch-site": "same-origin"}).is_success
+    assert len(shop.logged()) == before + 2
+
+
+def test_a_name_that_is_no_text_is_refused_and_no_defect(shop: ServedModel) -> None:
+    for path, body in (
+        (f"/v2/models/{shop.name}/infer", '{"\\ud800": 1}'),
+        (f"/v2/models/{shop.name}/infer", '{"id": "\\ud800", "inputs": []}'),
+        (f"/v1/models/{shop.name}:predict", '{"inputs": {"\\ud800": 1}}'),
+    ):
+        answer = shop.server.post(path, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422), answer.text

@@ -63,7 +63,7 @@ class TestSuite(Conformance):
         return TensorFlowServing("no_show", tmp_path / "models")
 
 
-def test_only_what_is_served_has_a_folder_and_what_is_no_savedmodel_is_refused(
+def test_what_serves_no_more_loses_its_folder_and_what_is_no_savedmodel_is_refused(
     tmp_path: Path, packaged: Versions
 ) -> None:
     target = TensorFlowServing("no_show", tmp_path / "models")
@@ -75,7 +75,9 @@ def test_only_what_is_served_has_a_folder_and_what_is_no_savedmodel_is_refused(
     assert sorted(each.name for each in there.iterdir()) == ["Dockerfile", "models.config", "no_show"]
     assert sorted(each.name for each in (there / "no_show").iterdir()) == ["1", "3"]
     target.put(packaged(3), "champion")
-    assert [each.name for each in (there / "no_show").iterdir()] == ["3"]
+    assert sorted(each.name for each in (there / "no_show").iterdir()) == ["1", "3"], "until the server has read it"
+    target.put(packaged(4), "challenger")
+    assert sorted(each.name for each in (there / "no_show").iterdir()) == ["3", "4"]
     docker = (there / "Dockerfile").read_text()
     assert "FROM tensorflow/serving:" in docker and "--model_config_file=/models/models.config" in docker
 

@@ -4,12 +4,11 @@ logged is decided there alone."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from evergreen.errors import EvergreenError
@@ -48,6 +47,11 @@ class _Translated(Request):
         return self._ours
 
 
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    # Escaped to ASCII: a name that the client chose may be no valid text.
+    return Response(json.dumps(content, allow_nan=False), status, headers, media_type="application/json")
+
+
 def _refuse_other_content(request: Request) -> None:
     """Some of the protocols' clients send no content type, and some one that means nothing."""
     stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -66,7 +70,7 @@ async def _answered(protocol: Spoken, model: str, request: Request, server: Shar
         return _refused(protocol, request, error)
     assert translated.asking is not None, "our endpoint reads the body before it answers"
     kept = {name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")}
-    return JSONResponse(translated.asking.answer(json.loads(bytes(response.body))), headers=kept)
+    return _json(translated.asking.answer(json.loads(bytes(response.body))), headers=kept)
 
 
 def _refused(protocol: Spoken, request: Request, error: Exception) -> Response:
@@ -75,13 +79,13 @@ def _refused(protocol: Spoken, request: Request, error: Exception) -> Response:
     why = _in_words(json.loads(bytes(refused.body))["detail"])
     content = protocol.refused(refused.status_code, f"{why} (request {request.state.id})")
     kept = {name: value for name, value in refused.headers.items() if name in ("retry-after", "www-authenticate")}
-    return JSONResponse(content, refused.status_code, kept)
+    return _json(content, refused.status_code, kept)
 
 
 def _told(protocol: Spoken, request: Request, tell: Callable[[], Any]) -> Response:
     """What is told of a model, or that there is none, in the words of a protocol."""
     try:
-        return JSONResponse(tell())
+        return _json(tell())
     except _REFUSALS as error:
         return _refused(protocol, request, error)
 
@@ -111,7 +115,7 @@ async def live() -> dict[str, bool]:
 async def ready(server: Shared) -> Response:
     """Open Inference Protocol: as `/readyz`."""
     is_ready = server.models.ready() and not server.refuses
-    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+    return _json({"ready": is_ready}, 200 if is_ready else 503)
 
 
 @router.get("/v2/models/{model}")
@@ -156,7 +160,7 @@ async def invocations_of_the_only_model(request: Request, server: SharedServing)
     models = list(server.models.slots)
     if len(models) != 1:
         why = f"this server has {len(models)} models: ask /models/<model>/invocations"
-        return JSONResponse(mlflow_scoring.refused(404, why), 404)
+        return _json(mlflow_scoring.refused(404, why), 404)
     return await _answered(mlflow_scoring, models[0], request, server)
 
 
