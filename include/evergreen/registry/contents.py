@@ -150,10 +150,9 @@ class Fitting(_Json):
 
 
 @dataclass(frozen=True)
-class CardText:
-    """The card of a version, in Markdown."""
+class _Text:
+    """A file of text."""
 
-    NAME: ClassVar[str] = "card.md"
     text: str
 
     def to_bytes(self) -> bytes:
@@ -164,6 +163,13 @@ class CardText:
     def of_bytes(cls, content: bytes) -> Self:
         """Of UTF-8."""
         return cls(content.decode())
+
+
+@dataclass(frozen=True)
+class CardText(_Text):
+    """The card of a version, in Markdown."""
+
+    NAME: ClassVar[str] = "card.md"
 
 
 @dataclass(frozen=True)
@@ -324,20 +330,10 @@ class Evidence(_Json):
 
 
 @dataclass(frozen=True)
-class Lock:
+class Lock(_Text):
     """Every distribution that was installed where a candidate was fitted, a line `name==version` for each."""
 
     NAME: ClassVar[str] = "requirements.lock"
-    text: str
-
-    def to_bytes(self) -> bytes:
-        """UTF-8."""
-        return self.text.encode()
-
-    @classmethod
-    def of_bytes(cls, content: bytes) -> Self:
-        """Of UTF-8."""
-        return cls(content.decode())
 
 
 class Environment(_AsJson, RootModel[Mapping[str, str]]):

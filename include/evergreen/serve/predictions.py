@@ -106,7 +106,10 @@ class _Request:
 
 def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
     """What clients were answered with `as_of` in [start, end), oldest first."""
-    return _of(model, start, end, _ANSWERED)
+    order = "order by as_of, request_id, position, version"
+    rest = f"where model = %s and as_of >= %s and as_of < %s and {_ANSWERED} {order}"
+    with database.connect() as connection:
+        return TABLE.select(connection, rest, [model, start, end])
 
 
 def of_request(model: str, request_id: str) -> list[Prediction]:
@@ -114,12 +117,6 @@ def of_request(model: str, request_id: str) -> list[Prediction]:
     with database.connect() as connection:
         rest = f"where model = %s and request_id = %s and {_ANSWERED} order by position"
         return TABLE.select(connection, rest, [model, request_id])
-
-
-def of_rollout(model: str, rollout: str, start: datetime, end: datetime) -> list[Prediction]:
-    """What every version was asked during a rollout with `as_of` in [start, end), oldest first: also what no client was
-    given, and what failed."""
-    return _of(model, start, end, "rollout = %s", rollout)
 
 
 @dataclass(frozen=True)
@@ -145,31 +142,20 @@ _COMPARED = ", ".join(each.name for each in fields(Compared))
 
 def compared(model: str, rollout: str, start: datetime, end: datetime) -> list[Compared]:
     """What every version was asked during a rollout with `as_of` in [start, end), in the order of the key."""
-    query = (
-        f"select {_COMPARED} from predictions where model = %s and as_of >= %s and as_of < %s and rollout = %s"
-        " order by as_of, request_id, position, version"
-    )
-    with database.connect() as connection:
-        rows = connection.execute(query.encode(), [model, start, end, rollout]).fetchall()
-    return [Compared(*row) for row in rows]
+    rest = "as_of >= %s and as_of < %s and rollout = %s order by as_of, request_id, position, version"
+    return _compared(model, rest, start, end, rollout)
 
 
 def newest(model: str, version: int, before: datetime, most: int) -> list[Compared]:
     """A version's newest answers to clients with `as_of` before a moment, the newest first."""
-    query = (
-        f"select {_COMPARED} from predictions where model = %s and as_of < %s and version = %s and {_ANSWERED}"
-        " order by as_of desc, request_id, position limit %s"
-    )
-    with database.connect() as connection:
-        rows = connection.execute(query.encode(), [model, before, version, most]).fetchall()
-    return [Compared(*row) for row in rows]
+    rest = f"as_of < %s and version = %s and {_ANSWERED} order by as_of desc, request_id, position limit %s"
+    return _compared(model, rest, before, version, most)
 
 
-def _of(model: str, start: datetime, end: datetime, condition: str, *values: Any) -> list[Prediction]:
-    order = "order by as_of, request_id, position, version"
-    rest = f"where model = %s and as_of >= %s and as_of < %s and {condition} {order}"
+def _compared(model: str, rest: str, *values: Any) -> list[Compared]:
+    query = f"select {_COMPARED} from predictions where model = %s and {rest}"
     with database.connect() as connection:
-        return TABLE.select(connection, rest, [model, start, end, *values])
+        return [Compared(*row) for row in connection.execute(query.encode(), [model, *values]).fetchall()]
 
 
 def days(model: str) -> list[date]:

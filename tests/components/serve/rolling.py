@@ -60,6 +60,6 @@ def stands(served: ServedModel, server: Server, role: str | None, share: int = 0
     until(so, f"{role} with {share} % at {server.url}")
 
 
-def asked_of(served: ServedModel, rollout: str) -> list[predictions.Prediction]:
+def asked_of(served: ServedModel, rollout: str) -> list[predictions.Compared]:
     """What the log has of a rollout."""
-    return predictions.of_rollout(served.name, rollout, at(-10_000), at(10_000))
+    return predictions.compared(served.name, rollout, at(-10_000), at(10_000))
