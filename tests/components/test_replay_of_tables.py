@@ -191,9 +191,9 @@ def beginning(patch: pytest.MonkeyPatch, happens: Callable[[int], None]) -> None
     """Let something happen before each day that is lived through, by its number."""
     lived = replaying.interval
 
-    def interval(spec: ModelSpec, this: Interval, ask: replaying.Ask) -> tuple[int, list[str]]:
+    def interval(spec: ModelSpec, this: Interval, *rest: Any) -> tuple[int, list[str]]:
         happens((this.start.date() - spec.first_day).days)
-        return lived(spec, this, ask)
+        return lived(spec, this, *rest)
 
     patch.setattr(replaying, "interval", interval)
 

@@ -87,12 +87,13 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
         *running.demo.ids.values(),
         "churn__correct",
         "churn__rollback",
+        "churn__rollout",
         "evergreen__housekeeping",
         "evergreen__serving",
         *(
             f"{model}__{loop}"
             for model in ("steady", "guests")
-            for loop in ("ingest", "correct", "train", "monitor", "rollback")
+            for loop in ("ingest", "correct", "train", "monitor", "rollback", "rollout")
         ),
         "late",
         "soak",

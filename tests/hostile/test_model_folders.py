@@ -434,7 +434,7 @@ def test_the_real_dag_files_have_the_sound_models_loops_beside_every_attack(mode
         ATTACKS[name][0](_copied(models, f"hostile_{number}"))
     _copied(models, "schedulable")
     ids, errors = _dags(models, tmp_path / "home")
-    loops = ("correct", "ingest", "monitor", "rollback", "train")
+    loops = ("correct", "ingest", "monitor", "rollback", "rollout", "train")
     of_models = [f"{model}__{loop}" for model in (SOUND, "schedulable") for loop in loops]
     assert ids == sorted([*of_models, "evergreen__housekeeping", "evergreen__serving"])
     assert list(errors) == ["spec_errors.py"]

@@ -79,7 +79,8 @@ def test_no_endpoint_changes_what_is_served(served: ServedModel) -> None:
         for method in methods
         if method != "get"
     }
-    assert {path.rpartition("/")[2] for path, _ in changing} == {"predict"}
+    asking = {"predict", "infer", "{model}:predict", "invocations"}  # by any of the protocols
+    assert {path.rpartition("/")[2] for path, _ in changing} == asking
     assert served.server.describe(served.name)["version"] is None
 
 
