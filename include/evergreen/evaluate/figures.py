@@ -36,6 +36,8 @@ def of_study(study: optuna.Study, folder: Path) -> None:
         return
     use("agg")
     warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna says it of each picture, for years
+    # Of a parameter that every trial had alike; its picture is good all the same.
+    warnings.filterwarnings("ignore", "Attempting to set identical low and high xlims", UserWarning)
     plots: dict[str, Callable[[optuna.Study], object]] = {
         "history": drawn.plot_optimization_history,
         "importances": drawn.plot_param_importances,

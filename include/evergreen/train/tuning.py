@@ -113,7 +113,6 @@ def search(
         ServiceUnavailable: the database went away; what was interrupted goes on when the task is retried.
         RequestRefused: it does not let our login in.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with _storage() as storage:
             study = optuna.create_study(
@@ -169,6 +168,7 @@ def _seed(seed: int | str, number: int) -> int:
 
 @contextmanager
 def _storage() -> Iterator[optuna.storages.RDBStorage]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # its chatter is no part of a task's log
     # The first storage creates the tables; families that start at the same time would collide.
     with database.locked("optuna tables", "optuna"):
         storage = optuna.storages.RDBStorage(settings().database_url("optuna", "postgresql+psycopg2"))
