@@ -48,6 +48,21 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
     assert not postgres.refuge_folder(home).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as another user, which must reach its files")
+def test_binaries_that_the_other_user_cannot_reach_run_from_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone below a folder that only its owner may enter."""
+    monkeypatch.setattr(postgres, "_reachable", lambda _: False)
+    cluster = postgres.cluster(tmp_path / "home", free_port(), "secret")
+    assert postgres.refuge_folder(tmp_path / "home") in cluster.binaries.parents
+    try:
+        postgres.prepare(cluster)
+        assert (cluster.data / "PG_VERSION").exists()
+    finally:
+        postgres.remove(cluster)
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root starts Postgres as another user, in the shared temporary folder"
 )

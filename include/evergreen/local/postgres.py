@@ -28,6 +28,7 @@ from evergreen.answers import Remote, of_postgres
 from evergreen.errors import StackNotReady
 
 UNPRIVILEGED = "nobody"
+_COPIED = "wheel"  # folder of the copied wheel, in the refuge
 SUPERUSER = "evergreen"
 
 
@@ -66,7 +67,7 @@ def cluster(home: Path, port: int, password: str) -> Cluster:
         return Cluster(home, port, password, own / "data", wheel / "bin", None)
     user = pwd.getpwnam(UNPRIVILEGED).pw_uid
     refuge = refuge_folder(home)
-    binaries = wheel if _reachable(wheel) else refuge / "pginstall"
+    binaries = wheel if _reachable(wheel) else refuge / _COPIED / wheel.parent.name / wheel.name
     data = own if _reachable(home) else refuge
     return Cluster(home, port, password, data / "data", binaries / "bin", user)
 
@@ -90,8 +91,15 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
     if (refuge := refuge_folder(this.home)) in this.data.parents or refuge in this.binaries.parents:
         _own_folder(refuge, this.user if this.data.parent == refuge else None)
     if not this.binaries.exists():
-        with files.whole_folder(this.binaries.parent) as copied:
-            shutil.copytree(_wheel(), copied, symlinks=True, dirs_exist_ok=True)
+        wheel = _wheel()
+        # Its binaries find their libraries beside the package, by the way from one to the other.
+        libraries = wheel.parent.with_name(f"{wheel.parent.name}.libs")
+        with files.whole_folder(refuge / _COPIED) as copied:
+            shutil.copytree(wheel, copied / wheel.parent.name / wheel.name, symlinks=True)
+            if libraries.exists():
+                shutil.copytree(libraries, copied / libraries.name, symlinks=True)
+            for folder in (copied, copied / wheel.parent.name):
+                folder.chmod(0o755)  # others may pass: that is what the copy is for
     if this.data.exists():
         _check_data(this)
         return
