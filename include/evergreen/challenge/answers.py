@@ -72,7 +72,7 @@ def read(spec: ModelSpec, staged: Staged) -> pd.DataFrame:
     answers = [None if text is None else json.loads(text) for text in frame["answer"]]
     frame = frame.assign(**named, answer=pd.Series(answers, frame.index, dtype=object))
     answered = frame["answer"].notna()  # a version of another kind of label has answered nothing here
-    return frame.assign(failed=frame["failed"]).loc[answered | frame["failed"]]
+    return frame.loc[answered | frame["failed"]]
 
 
 def labels(run: Run, version: int | None, rollout: Rollout) -> pd.DataFrame | None:

@@ -76,11 +76,6 @@ class OnlineCopy:
         copies = self._copies
         return all(table in copies and copies[table].rows is not None for table in tables)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every table that is asked for is copied."""
-        return self.has(self._tables())
-
     def rows(self, tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[Row]:
         """As `online_rows.rows`; of the copies while the store does not answer.
 

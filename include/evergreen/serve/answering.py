@@ -28,7 +28,7 @@ _LONGEST = 500  # characters of why a version failed
 class Made:
     """An answer, not yet logged."""
 
-    content: bytes  # of the response
+    content: bytes  # of the response; empty: it has another part, and `joined` makes it
     items: Sequence[Mapping[str, Any]]  # of the response, one for each entity
     rows: list[Prediction]
     unknown: list[str]  # what is said of each entity without features
@@ -52,7 +52,9 @@ class Asked:
     places: Sequence[int] | None = None  # of the entities in the request; None: these are all
 
     def part(self, places: Sequence[int]) -> Asked:
-        """Of a whole request the entities at some places."""
+        """Of a whole request the entities at some places; at all of them, itself."""
+        if len(places) == len(self.entities):
+            return self
         return replace(self, entities=[self.entities[at] for at in places], places=places)
 
     @property
@@ -218,7 +220,7 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
             )
         )
     return Made(
-        _content(asked, items),
+        _content(asked, items) if asked.places is None else b"",
         items,
         rows,
         unknown,

@@ -98,7 +98,8 @@ class Following:
             if new and self._number is not None:
                 self._models.stand({model: ledger.standing(model) for model in new})
             replicas.beat(connection, self.replica, mine)
-            self._keyring.replace(keys.good(connection))
+            if self._keyring.needed:
+                self._keyring.replace(keys.good(connection))
         self._models.stand(self._moved())
         if time.monotonic() - self._tried >= _LATER:
             self._tried = time.monotonic()

@@ -74,7 +74,7 @@ class Pipeline:
 
 
 @dataclass
-class Beside:
+class Challenger:
     """Where requests to the version beside a model's champion are worked on."""
 
     together: Batches[Asked, Made] = field(
@@ -103,7 +103,7 @@ class ServingState(State):
         default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
     )
     # Of versions beside a champion, by model: they hold up no other request.
-    beside: dict[str, Beside] = field(default_factory=dict)
+    challengers: dict[str, Challenger] = field(default_factory=dict)
     guards: Guards = field(init=False)
     shadows: Shadows = field(init=False)
     memory: Memory = field(default_factory=Memory)
@@ -182,11 +182,12 @@ class ServingState(State):
     async def worked_beside(self, asked: Asked) -> Made:
         """The same of a version beside the champion, by threads of its own."""
         model = asked.loaded.spec.model
-        if model not in self.beside:
-            self.beside[model] = Beside()
+        if model not in self.challengers:
+            self.challengers[model] = Challenger()
+        challenger = self.challengers[model]
         if asked.loaded.quick and len(asked.entities) <= SMALL:
-            return await self.beside[model].together.run(asked)
-        return await self.beside[model].lane.run(answer, asked)
+            return await challenger.together.run(asked)
+        return await challenger.lane.run(answer, asked)
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -198,9 +199,9 @@ class ServingState(State):
         self.data.stop()
         self.copy.stop()
         self.together.close()
-        for beside in self.beside.values():
-            beside.together.close()
-            beside.lane.close()
+        for challenger in self.challengers.values():
+            challenger.together.close()
+            challenger.lane.close()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
         self.unlogged.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evergreen.history import ledger
-from evergreen.history.events import Judged
+from evergreen.history.events import GateVerdict, Judged
 from evergreen.registry import records
 from evergreen.rollout import controller
 from evergreen.serve import predictions
@@ -18,12 +18,16 @@ def canary(*shares: int) -> CanaryRollout:
     return CanaryRollout(strategy="canary", shares=shares, shadow=False)
 
 
-def opened(served: ServedModel, number: int, declared: CanaryRollout | ShadowRollout) -> str:
-    """The id of the rollout of a version that passed its gates."""
-    version, champion = records.version(served.name, number), ledger.standing(served.name).champion
+def judged(served: ServedModel, number: int, compared: int | None, verdict: GateVerdict = "pass") -> None:
+    """Record the gate of a registered version, as its training does.
+
+    Args:
+        compared: the champion that it was compared with.
+    """
+    version = records.version(served.name, number)
     ledger.append(
         Judged(
-            id=f"judged/{version.run_id}/better/{number}",
+            id=f"judged/{version.run_id}/{number}",
             model=served.name,
             as_of=version.as_of,
             actor="run",
@@ -32,13 +36,19 @@ def opened(served: ServedModel, number: int, declared: CanaryRollout | ShadowRol
             key=version.key,
             family="logistic_regression",
             judgement=1,
-            gate="better",
+            gate="floor",
             observed=0.8,
             bound=0.7,
-            verdict="pass",
-            compared_with=champion,
+            verdict=verdict,
+            compared_with=compared,
         )
     )
+
+
+def opened(served: ServedModel, number: int, declared: CanaryRollout | ShadowRollout) -> str:
+    """The id of the rollout of a version that passed its gates."""
+    version, champion = records.version(served.name, number), ledger.standing(served.name).champion
+    judged(served, number, champion)
     refused = controller.open_rollout(
         declared, served.name, number, compared=champion, as_of=version.as_of, actor="run", reason="scheduled"
     )

@@ -12,7 +12,7 @@ from evergreen.errors import DeployRefused, StageSkipped
 from evergreen.handovers.rollout import Looked
 from evergreen.handovers.train import Probed
 from evergreen.history import ledger
-from evergreen.history.events import Judged
+from evergreen.history.events import GateVerdict
 from evergreen.history.rollouts import RolloutOpened
 from evergreen.loops import inline
 from evergreen.rollout import controller
@@ -21,6 +21,7 @@ from evergreen.serve import stages as serve
 from evergreen.spec.rollout import CanaryRollout, DirectRollout
 
 from .conftest import CUSTOMERS, ServedModel, at, customer, until
+from .rolling import judged
 from .test_serve_intents import answering, ends, killed_before, pending
 
 CANARY = CanaryRollout(strategy="canary", shares=(5, 50), minimum_answers=100, at_most=timedelta(days=20))
@@ -34,27 +35,10 @@ def stepped(served: ServedModel) -> ServedModel:
     return served
 
 
-def gated(served: ServedModel, day: int, verdict: str = "pass", made: Probed | None = None) -> Probed:
+def gated(served: ServedModel, day: int, verdict: GateVerdict = "pass", made: Probed | None = None) -> Probed:
     """A version as a training hands it to `deploy`, with the gates that it passed in the ledger."""
     made = made or served.registered(day)
-    ledger.append(
-        Judged(
-            id=f"judged/{made.run.id}",
-            model=served.name,
-            as_of=at(day),
-            actor="run",
-            reason="scheduled",
-            run_id=made.run.id,
-            key=made.key,
-            family="logistic_regression",
-            judgement=1,
-            gate="floor",
-            observed=0.8,
-            bound=0.7,
-            verdict=verdict,
-            compared_with=1,
-        )
-    )
+    judged(served, made.version, 1, verdict)
     return made
 
 

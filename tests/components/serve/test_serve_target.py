@@ -6,7 +6,7 @@ import pytest
 
 from evergreen.errors import StepRefused
 from evergreen.history import ledger
-from evergreen.history.events import Judged
+from evergreen.history.events import GateVerdict
 from evergreen.registry import records
 from evergreen.spec.rollout import CanaryRollout
 from evergreen.targets.protocol import Packaged, Target
@@ -15,34 +15,17 @@ from evergreen.targets.rules import Placed
 from tests.components.targets.conformance import Conformance, Versions
 
 from .conftest import ServedModel
+from .rolling import judged
 
 DAYS = {1: 3, 2: 5, 3: 7}  # of training, by version
 
 
-def judged(served: ServedModel, number: int, verdict: str = "pass") -> Packaged:
+def packed(served: ServedModel, number: int, verdict: GateVerdict = "pass") -> Packaged:
     """A version whose gates compared it with the champion of when it was registered."""
     if number not in records.numbers().get(served.name, set()):
         made = served.registered(DAYS[number])
         assert made.version == number
-        version = records.version(served.name, number)
-        ledger.append(
-            Judged(
-                id=f"judged/{version.run_id}/{number}",
-                model=served.name,
-                as_of=version.as_of,
-                actor="run",
-                reason="scheduled",
-                run_id=version.run_id,
-                key=version.key,
-                family="logistic_regression",
-                judgement=1,
-                gate="floor",
-                observed=0.8,
-                bound=0.7,
-                verdict=verdict,
-                compared_with=ledger.standing(served.name).champion,
-            )
-        )
+        judged(served, number, ledger.standing(served.name).champion, verdict)
     return Packaged(served.name, number)
 
 
@@ -55,13 +38,13 @@ class TestSuite(Conformance):
 
     @pytest.fixture
     def packaged(self, served: ServedModel) -> Versions:
-        return lambda number: judged(served, number)
+        return lambda number: packed(served, number)
 
     def test_the_ledgers_rules_hold(self, target: Target, served: ServedModel) -> None:
         with pytest.raises(StepRefused, match="gates that it did not pass: floor"):
-            target.put(judged(served, 1, "no evidence"), "champion")
+            target.put(packed(served, 1, "no evidence"), "champion")
         assert target.serving() == {}
-        target.put(judged(served, 2), "champion")
+        target.put(packed(served, 2), "champion")
         with pytest.raises(StepRefused, match="did not pass its gates"):
-            target.put(judged(served, 3, "fail"), "challenger")
+            target.put(packed(served, 3, "fail"), "challenger")
         assert target.serving() == {2: Placed("champion", 100)}

@@ -71,7 +71,7 @@ def test_a_copy_follows_what_is_written_and_is_bounded(alone: ServedModel, caplo
     try:
         reader = Features(alone.spec, copy.rows)
         asked = [{"customer_id": customer(number)} for number in range(CUSTOMERS)]
-        until(lambda: copy.complete, "it is copied")
+        until(lambda: copy.has(tables), "it is copied")
         away = True
         before = reader.read(asked)
         away = False
@@ -85,7 +85,7 @@ def test_a_copy_follows_what_is_written_and_is_bounded(alone: ServedModel, caplo
         tight = OnlineCopy(copy.size - 1, lambda: tables, lambda: True)
         tight.start()
         until(lambda: "is not copied: it does not fit" in caplog.text, "one does not fit")
-        assert not tight.complete and tight.size < copy.size, "what does not fit is not copied"
+        assert not tight.has(tables) and tight.size < copy.size, "what does not fit is not copied"
         tight.stop()
     finally:
         copy.stop()
