@@ -217,7 +217,12 @@ def table(checked: list[Gate]) -> list[str]:
 
 def interval(gate: Gate) -> str:
     """The interval of what a gate observed; empty where it has none."""
-    return f"{number(gate.low)} to {number(gate.high)}" if _known(gate.low) and _known(gate.high) else ""
+    return between(gate.low, gate.high)
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval as gates show it; nothing where an end is not known."""
+    return f"{number(low)} to {number(high)}" if _known(low) and _known(high) else ""
 
 
 def _enough(name: str, observed: int, bound: int) -> Gate:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evergreen.evaluate import rules
-from evergreen.evaluate.rules import number
+from evergreen.evaluate.rules import between, number
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Evaluated, Gate, SliceScore
 from evergreen.reports.pages import publish
@@ -71,7 +71,7 @@ def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -
                 f"{each.rows:,}",
                 number(each.value),
                 number(each.drop),
-                "" if each.low is None or each.high is None else f"{number(each.low)} to {number(each.high)}",
+                between(each.low, each.high),
             )
             for each in slices
         )
@@ -85,7 +85,7 @@ def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -
         numbers = Table(
             ("Attribute", "Number", "Value", "Interval"),
             tuple(
-                (each.attribute, name.replace("_", " "), number(value), f"{number(low)} to {number(high)}")
+                (each.attribute, name.replace("_", " "), number(value), between(low, high))
                 for each in fairness
                 for name, (value, low, high) in each.numbers.items()
             ),
@@ -100,9 +100,7 @@ def gates(heading: str, checked: Sequence[Mapping[str, Any]], reason: str) -> Se
         (
             str(gate["name"]),
             number(gate.get("observed")),
-            ""
-            if gate.get("low") is None or gate.get("high") is None
-            else f"{number(gate['low'])} to {number(gate['high'])}",
+            between(gate.get("low"), gate.get("high")),
             number(gate.get("bound")),
             str(gate["verdict"]),
             str(gate["reason"]),

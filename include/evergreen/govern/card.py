@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evergreen.evaluate import telling
-from evergreen.evaluate.rules import number
+from evergreen.evaluate.rules import between, number
 from evergreen.history.events import Approval
 from evergreen.history.story import Entry
 from evergreen.registry.contents import Environment, Evaluation, Fitting, Gates, Recipe, Refit
@@ -161,8 +161,9 @@ def _metrics(evaluation: Evaluation) -> Section:
     rows = []
     for name, value in evaluation.scores.items():
         low, high = evaluation.intervals.get(name, (None, None))
-        interval = f"{number(low)} to {number(high)}" if low is not None and high is not None else ""
-        rows.append((name, number(value), interval, number(evaluation.baseline.get(name)), number(champion.get(name))))
+        rows.append(
+            (name, number(value), between(low, high), number(evaluation.baseline.get(name)), number(champion.get(name)))
+        )
     heads = ("Metric", "Value", "Interval", "Baseline", "Champion before")
     said = f"On the evaluation rows, which no search has seen. The baseline is {evaluation.baseline_is}."
     return Section("Metrics", text=(said,), tables=(Table(heads, tuple(rows), numbers=(1, 2, 3, 4)),))

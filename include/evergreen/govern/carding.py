@@ -95,9 +95,9 @@ def facts_of(run: Run, number: int) -> card.Facts:
 
 def _gated(model: str, number: int, entries: list[Entry]) -> str:
     """The MLflow run of the fit that the gates of a version judged."""
-    for entry in entries:
-        if isinstance(entry.event, events.Registered) and entry.event.version == number:
-            return entry.event.gated or entry.event.run_id
+    run_id = story.judged_run(entries, number)
+    if run_id is not None:
+        return run_id
     raise EvidenceMissing(
         f"writing the card of version {number} of {model}",
         found="no registration of it in the ledger",

@@ -281,12 +281,16 @@ def compared(entries: Sequence[Entry]) -> Judged | None:
 
 def gates(entries: Sequence[Entry], version: int) -> list[Judged]:
     """The gates that a version passed; none of one whose gates were decided by a release that had no ledger."""
-    runs = [
-        event.gated or event.run_id
-        for event in _events(entries)
-        if isinstance(event, Registered) and event.version == version
-    ]
-    return judgement(entries, runs[0]) if runs else []
+    run_id = judged_run(entries, version)
+    return [] if run_id is None else judgement(entries, run_id)
+
+
+def judged_run(entries: Sequence[Entry], version: int) -> str | None:
+    """The MLflow run of the fit that the gates of a version judged; None: the ledger has no registration of it."""
+    for event in _events(entries):
+        if isinstance(event, Registered) and event.version == version:
+            return event.gated or event.run_id
+    return None
 
 
 def gated(entries: Sequence[Entry]) -> set[str]:
