@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -56,9 +57,10 @@ def _of_the_stack() -> dict[str, str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """A folder's tests leave the environment as they found it:
+    """A folder's tests leave the environment as they found it, and a command that ran in this process the log's level:
     which folder the worker takes next depends on the machine's speed."""
     result = yield
+    logging.getLogger("evergreen").setLevel(logging.NOTSET)
     if nextitem is None or nextitem.path.parent != item.path.parent:
         left = {name for name, _ in _of_the_stack().items() ^ item.config.stash[_FOUND].items()}
         assert not left, f"the tests of {item.path.parent.name} leave {sorted(left)} changed"
