@@ -92,7 +92,7 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
         "evergreen__serving",
         *(
             f"{model}__{loop}"
-            for model in ("steady", "guests")
+            for model in ("steady", "guests", "spot")
             for loop in ("ingest", "correct", "train", "monitor", "rollback", "rollout")
         ),
         "late",
