@@ -26,7 +26,7 @@ from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.load import load_spec
-from evergreen.train import backtesting, rules, stages, tuning
+from evergreen.train import backtesting, rules, searching, stages, tuning
 
 STEP = 3  # days between two trainings
 Scores = tuple[float, float]  # of the chosen trial on the time folds; of its model on the evaluation rows
@@ -53,13 +53,13 @@ def searched(
         parts = backtesting.fold(run, family, learn).parts
         trials = tuning.search(
             study,
-            lambda trial: stages._scores(run, family, parts, trial),
+            lambda trial: searching.scores(run, family, parts, trial),
             trials=spec.search.trials,
-            seed=spec.search.seed if way == "random" else stages._seed(run, family),
+            seed=spec.search.seed if way == "random" else searching.seed(run, family),
             maximize=not spec.search.measure.lower_is_better,
             first=tuple if way == "random" else partial(first, run, family, before),
         )
-        best, _ = stages._taken(run, family, trials)
+        best, _ = searching.taken(run, family, trials)
         model = families.build(family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind)
         families.fit(model, learn.inputs, learn.labels, learn.weights)
     return study, (best.value, float(roc_auc_score(later.labels, rows.predict(model, later.inputs))))

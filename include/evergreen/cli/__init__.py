@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from evergreen.cli import (
+    backtest,
     beginning,
     check,
     correct,
@@ -41,6 +42,7 @@ GROUPS = (
     lineage,
     rebuild,
     explain,
+    backtest,
     evidence,
     erase,
     housekeeping,

@@ -66,3 +66,10 @@ def approval_of(options: argparse.Namespace, spec: ModelSpec) -> Approval | None
 def actor_of(options: argparse.Namespace) -> str:
     """Who gives the command: `--actor`, else the system's user."""
     return options.actor or getpass.getuser()
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, as an option's type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number from 1 on")
+    return int(text)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from evergreen.cli.parsing import Commands, add_approval, approval_of
+from evergreen.cli.parsing import Commands, add_approval, approval_of, positive
 from evergreen.errors import RunError, in_full
 from evergreen.interval import CALENDAR, Interval, from_to
 from evergreen.quoting import shown
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
     add_interval(bootstrap, "KEY..KEY", "the intervals to ingest, both included, such as 2026-01-01..2026-01-31")
     bootstrap.add_argument(
         "--side-by-side",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="how many intervals at a time, each in a process of its own; default: as many as there are cores",
     )
@@ -226,9 +226,3 @@ def _named(calendar: Calendar, text: str) -> tuple[Interval, Interval]:
         day = date.fromisoformat(text)
         return calendar.first_of(day), calendar.last_of(day)
     return interval, interval
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number from 1 on")
-    return int(text)

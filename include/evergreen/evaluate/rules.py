@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeGuard
@@ -211,8 +211,13 @@ def table(checked: list[Gate]) -> list[str]:
         (gate.name, number(gate.observed), interval(gate), number(gate.bound), gate.verdict, gate.reason)
         for gate in checked
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join([*(row[column].ljust(width) for column, width in enumerate(widths)), row[5]]) for row in rows]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines whose columns stand below one another, the first row as their heads."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def interval(gate: Gate) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from evergreen.errors import EvidenceMissing
@@ -14,10 +14,7 @@ from evergreen.spec.durations import duration_text
 from evergreen.train import rules
 
 if TYPE_CHECKING:
-    import optuna
-
     from evergreen.registry.contents import Recipe
-    from evergreen.train.folding import Part
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +130,10 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
     """
-    from threadpoolctl import threadpool_limits
-
     from evergreen.model import rows
     from evergreen.registry import candidates, records, tracking
-    from evergreen.registry.contents import Recipe, Trial, Trials
-    from evergreen.train import backtesting, costs, folding, recipes, tuning
+    from evergreen.registry.contents import Trial, Trials
+    from evergreen.train import costs, recipes, searching, tuning
 
     began, spec, study = costs.Began.now(), run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
@@ -149,30 +144,13 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             recipe = recipes.of(spec, records.candidate(run_id))
             return _candidate(run, data, recipe, run_id, finished.data.metrics)
         learn = rows.read(spec, data, "learn")
-        with threadpool_limits(1):  # families are tuned side by side, one core each
-            folded = backtesting.fold(run, family, learn)
-            trials = tuning.search(
-                study,
-                lambda trial: _scores(run, family, folded.parts, trial),
-                trials=spec.search.trials,
-                seed=_seed(run, family),
-                maximize=not spec.search.measure.lower_is_better,
-                first=lambda: _first(run, family),
-            )
-            best, why = _taken(run, family, trials)
-            threshold = folding.threshold(spec, folded.parts, family, best.params)
-        recipe = Recipe(
-            family=family,
-            parameters=best.params,
-            seed=spec.search.seed,
-            backtest=folded.backtest,
-            threshold=threshold,
-        )
+        found = searching.search(run, family, learn, study=study)
+        recipe, best = found.recipe, found.taken
         pipeline, learned = recipes.fit(spec, recipe, learn)
         # What it says of rows that it learned from is too sure: every day would be unlike it.
         held_out = rows.read(spec, data, "evaluate")
         reference = candidates.compared_with(spec, held_out, rows.predict(pipeline, held_out.inputs))
-        metrics = {"search_score": best.value, "search_trials": float(len(trials))}
+        metrics = {"search_score": best.value, "search_trials": float(len(found.trials))}
         run_id = candidates.log_candidate(
             run,
             data,
@@ -193,25 +171,25 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                         folds=tuning.of_folds(trial) if trial.state.name == "COMPLETE" else (),
                         taken=trial.number == best.number,
                     )
-                    for trial in trials
+                    for trial in found.trials
                 )
             ),
         )
-    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
+    pruned = sum(trial.state.name == "PRUNED" for trial in found.trials)
     log.info(
         "%s: %s %.4f on time folds, of %d trials (%d pruned)",
         family,
         spec.search.metric,
         best.value,
-        len(trials),
+        len(found.trials),
         pruned,
     )
-    log.info("%s takes %s", family, why)
-    log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
-    if threshold is not None:
-        log.info("%s: a yes is worth more than a no from a probability of %.4f on", family, threshold)
-    if folded.backtest is not None:
-        log.info("%s learned from %s", family, folded.backtest.reason)
+    log.info("%s takes %s", family, found.reason)
+    log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in recipe.parameters.items()))
+    if recipe.threshold is not None:
+        log.info("%s: a yes is worth more than a no from a probability of %.4f on", family, recipe.threshold)
+    if recipe.backtest is not None:
+        log.info("%s learned from %s", family, recipe.backtest.reason)
     return _candidate(run, data, recipe, run_id, metrics)
 
 
@@ -268,53 +246,3 @@ def _candidate(
         backtest=recipe.backtest,
         threshold=recipe.threshold,
     )
-
-
-def _seed(run: Run, family: str) -> str:
-    """Of a study: models of one seed, and trainings of one model, try different points."""
-    return f"{run.spec.search.seed}/{run.spec.model}/{family}/{run.as_of.isoformat()}"
-
-
-def _first(run: Run, family: str) -> list[rules.Proposal]:
-    """What a new study tries first: the library's defaults, what else the family declares, then the best of the
-    model's last study before this training's moment."""
-    from evergreen import families
-    from evergreen.registry import tracking
-    from evergreen.spec.families import space
-    from evergreen.train import tuning
-
-    model, ranges = run.spec.model, space(family, run.spec.families[family])
-    key = tracking.last_key(model, family, before=run.as_of)
-    last = "" if key is None else tuning.study(model, key, family)
-    best = tuning.best(last, rules.WARM_TRIALS) if last else []
-    declared = families.family(family).also
-    return rules.first_trials(ranges, best, study=last, trials=run.spec.search.trials, declared=declared)
-
-
-def _scores(run: Run, family: str, parts: Sequence[Part], trial: optuna.Trial) -> Iterator[float]:
-    """The score of each time fold, for the parameters that the trial suggests."""
-    from evergreen.model import families
-    from evergreen.train import backtesting
-
-    parameters = families.suggest(trial, family, run.spec.families[family])
-    for part in parts:
-        yield backtesting.score(run, family, parameters, part)
-
-
-def _taken(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> tuple[optuna.trial.FrozenTrial, str]:
-    """The trial that the candidate is made of, and why it is."""
-    from evergreen.train import choosing, tuning
-
-    ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    if not ended:
-        raise EvidenceMissing(
-            f"searching {family} for {run.subject}",
-            found=f"none of {len(trials)} trials gave finite predictions",
-            expected="a model that converges",
-            next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
-        )
-    taken = ended[choosing.choose([tuning.of_folds(trial) for trial in ended], run.spec.search.measure)]
-    if taken is ended[0]:
-        return taken, f"trial {taken.number} ({tuning.proposer(taken)}): none after it is better on every fold"
-    than = f"trial {ended[0].number} ({tuning.proposer(ended[0])})"
-    return taken, f"trial {taken.number} ({tuning.proposer(taken)}): better than {than} on every fold"

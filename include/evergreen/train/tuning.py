@@ -12,7 +12,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -93,7 +93,7 @@ def best(name: str, most: int) -> list[dict[str, Any]]:
 
 
 def search(
-    name: str,
+    name: str | None,
     scores: Scores,
     *,
     trials: int,
@@ -104,6 +104,7 @@ def search(
     """Run a study until it has `trials` finished trials; one that has them runs none.
 
     Args:
+        name: None: the study is kept nowhere.
         first: gives what is tried before the sampler proposes anything; called when the study is new.
 
     Returns:
@@ -114,7 +115,7 @@ def search(
         RequestRefused: it does not let our login in.
     """
     try:
-        with _storage() as storage:
+        with nullcontext(None) if name is None else _storage() as storage:
             study = optuna.create_study(
                 study_name=name,
                 storage=storage,

@@ -14,7 +14,7 @@ from evergreen.errors import EvidenceMissing, ServiceUnavailable
 from evergreen.settings import Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import rules, stages, tuning
+from evergreen.train import rules, searching, tuning
 
 from .conftest import run_as_of
 
@@ -144,9 +144,9 @@ def test_a_model_that_diverges_is_never_the_best_and_alone_is_no_evidence(spec: 
     trials = tuning.search("some", diverges, trials=TRIALS, seed=7, maximize=True)
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     run = run_as_of(spec)
-    assert stages._taken(run, "mlp", trials)[0].params["x"] <= 0.3
+    assert searching.taken(run, "mlp", trials)[0].params["x"] <= 0.3
     with pytest.raises(EvidenceMissing, match="finite predictions"):
-        stages._taken(run, "mlp", [trial for trial in trials if trial.params["x"] > 0.3])
+        searching.taken(run, "mlp", [trial for trial in trials if trial.params["x"] > 0.3])
 
 
 def test_a_database_that_goes_away_is_worth_a_retry(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
