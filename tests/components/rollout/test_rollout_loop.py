@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evergreen import database
+from evergreen import cli, database
 from evergreen.challenge import stages
 from evergreen.errors import NoSuchRollout, RunError
 from evergreen.handovers.rollout import Looked, Moved
@@ -28,7 +28,7 @@ from evergreen.run import Run
 from evergreen.serve import deployment, predictions, replicas
 from evergreen.serve.predictions import Prediction
 from evergreen.serve.replicas import Loading
-from evergreen.settings import Settings
+from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.rollout import CanaryRollout
 from evergreen.spec.schema import ModelSpec
@@ -269,6 +269,45 @@ def test_an_act_says_what_it_is_about(world: World) -> None:
     for given in ({"act": "pause"}, {"act": "advance", "rollout": ROLLOUT}):
         with pytest.raises(RunError, match=f"{ROLLOUT} is open, at step 0"):
             stages.collect(world.run(0, **given))
+
+
+def test_people_do_the_same_by_a_command_that_names_the_rollout(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_MODELS", str(world.spec.folder.parent))
+    settings.cache_clear()
+
+    def command(*arguments: str) -> tuple[int, str]:
+        code = cli.main(["rollout", MODEL, *arguments])
+        return code, "".join(capsys.readouterr())
+
+    by = ("--reason", "I looked", "--actor", "ada")
+    code, said = command()
+    assert code == 0 and f"step 1 of 2 since {START:%Y-%m-%d %H:%M}: it is asked and answers nobody ({ROLLOUT})" in said
+    assert f"--advance {ROLLOUT} --step 0 " in said and f"--pause {ROLLOUT} " in said
+
+    code, said = command("--pause", ROLLOUT, *by)
+    assert (code, said.splitlines()[0]) == (0, f"{ROLLOUT}: pause (I looked); version 2 is shadow")
+    assert "no live replica has the model's folder" in said, "who does not follow is named"
+    assert "; paused (" in command()[1] and f"--resume {ROLLOUT} " in command()[1]
+    assert command("--resume", ROLLOUT, *by)[0] == 0
+
+    code, said = command("--advance", ROLLOUT, *by)
+    assert code == 1 and "no step" in said
+    assert command("--advance", ROLLOUT, "--step", "0", *by)[0] == 0
+    code, said = command("--advance", ROLLOUT, "--step", "0", *by)
+    assert code == 1 and f"{ROLLOUT} is open, at step 1" in said, "again is harmless, and said"
+
+    for wrong in (["--roll-back", f"{ROLLOUT}0", *by], ["--roll-back", ROLLOUT], ["--reason", "why"]):
+        assert command(*wrong)[0] == 1
+    now = ledger.standing(MODEL).rollout
+    assert now is not None and now.number == 1, "a command that names another one, or no reason, moves nothing"
+
+    code, said = command("--roll-back", ROLLOUT, *by)
+    assert (code, said.splitlines()[0]) == (0, f"{ROLLOUT}: roll back (I looked); version 2 is withdrawn")
+    ended = next(entry.event for entry in ledger.entries(MODEL, "rollout ended"))
+    assert ended.actor.startswith("ada, run") and ended.reason == "I looked"
+    assert command() == (0, f"{MODEL}: no rollout is open\n")
 
 
 def told(replica: str, *loadings: tuple[int, str, int | None]) -> None:
