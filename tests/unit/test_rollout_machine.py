@@ -44,7 +44,6 @@ OBSERVED = st.builds(
     # Mostly what lets a rollout go on, so that its later steps are reached.
     verdict=st.sampled_from([*VERDICTS, "better", "better", "better", "not worse"]),
     compared=st.sampled_from([{}, *[{"errors": Compared(verdict="undecided")}] * 5]),
-    guards=st.sampled_from([()] * 9 + [("slow",)]),
 )
 
 

@@ -118,9 +118,10 @@ def test_no_rows_whatever_are_an_error(requests: int, share: float, measure: Mea
 def test_a_bad_day_is_no_reproach_to_the_arm_that_had_more_requests() -> None:
     """The challenger has half of the requests on the day on which both arms err four times as often."""
     quiet, bad = drawn(0.05, 40_000, (0.1, 0.1)), drawn(0.5, 40_000, (0.4, 0.4), seed=1)
-    found = judge({"outcomes": quiet + bad}, (WRONG,)).compared[0]
+    found = judge({"outcomes": Tally({**quiet.by_share, **bad.by_share})}, (WRONG,)).compared[0]
     assert found.verdict != "worse" and found.difference == pytest.approx(0, abs=0.01)
-    failing = of_counts(0.05, (9500, 500), (19, 1)) + of_counts(0.5, (5000, 5000), (400, 400))
+    few, many = of_counts(0.05, (9500, 500), (19, 1)), of_counts(0.5, (5000, 5000), (400, 400))
+    failing = Tally({**few.by_share, **many.by_share})
     assert judge({"errors": failing}, (FAILED,)).verdict == "undecided"
 
 
@@ -303,7 +304,7 @@ def test_the_same_requests_tell_sooner(challenger: float, expected: Verdict) -> 
 
 def test_what_is_worse_in_one_way_is_worse() -> None:
     """As a shadow it answered as the champion did; with clients it does not."""
-    both = pairs(5000, 0.2, 0.2) + drawn(0.5, 120_000, (0.2, 0.3))
+    both = Tally(drawn(0.5, 120_000, (0.2, 0.3)).by_share, pairs(5000, 0.2, 0.2).pairs)
     told = judge({"outcomes": both}, (WRONG,), ways=("paired", "dealt")).compared[0]
     assert (told.verdict, sum(told.rows)) == ("worse", 120_000)
 

@@ -14,52 +14,25 @@ from evergreen.lake import staging, tables
 from evergreen.lake.schema import LABELS
 from evergreen.lake.staging import WorkingFile
 from evergreen.run import Run
-from evergreen.serve import predictions
-from evergreen.spec.columns import AS_OF, EVENT, FEATURES_AT, KNOWN_AT, LABEL, REQUEST_ID
+from evergreen.serve import compared
+from evergreen.spec.columns import EVENT, FEATURES_AT, KNOWN_AT, LABEL
 from evergreen.spec.schema import ModelSpec
 
 _BEFORE = 5_000  # answers of the champion before the rollout that are looked at
 _MOMENT = pa.timestamp("us", "UTC")
-_SCHEMA = pa.schema(
-    [
-        (REQUEST_ID, pa.string()),
-        ("position", pa.int64()),
-        (AS_OF, _MOMENT),
-        ("version", pa.int64()),
-        ("role", pa.string()),
-        ("share", pa.int64()),
-        ("entity", pa.string()),
-        (FEATURES_AT, _MOMENT),
-        ("answer", pa.string()),  # JSON: a number, or class → probability
-        ("seconds", pa.float64()),
-        ("failed", pa.bool_()),
-    ]
-)
 
 
 def gather(run: Run, rollout: Rollout, task: str) -> tuple[Staged, Staged]:
     """What was answered in a rollout until the run's moment, and by its champion before it, as files."""
     model, opened = run.spec.model, rollout.opened
-    since = predictions.compared(model, rollout.id, opened.as_of, run.as_of)
-    before = predictions.newest(model, opened.champion, opened.as_of, _BEFORE)
+    since = compared.of_rollout(model, rollout.id, opened.as_of, run.as_of)
+    before = compared.newest(model, opened.champion, opened.as_of, _BEFORE)
     folder = f"rollout-{run.as_of:%Y-%m-%dT%H%M%SZ}"
     answers, earlier = (
-        staging.write(WorkingFile(of=model, run=folder, name=name), _table(rows), task=task)
-        for name, rows in (("answers", since), ("before", before))
+        staging.write(WorkingFile(of=model, run=folder, name=name), table, task=task)
+        for name, table in (("answers", since), ("before", before))
     )
     return answers, earlier
-
-
-def _table(rows: list[predictions.Compared]) -> pa.Table:
-    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names if name not in ("answer", "failed")}
-    columns["answer"] = [
-        None
-        if row.failed is not None
-        else json.dumps(row.prediction if row.probabilities is None else row.probabilities)
-        for row in rows
-    ]
-    columns["failed"] = [row.failed is not None for row in rows]
-    return pa.table(columns, _SCHEMA)
 
 
 def read(spec: ModelSpec, staged: Staged) -> pd.DataFrame:
@@ -69,7 +42,8 @@ def read(spec: ModelSpec, staged: Staged) -> pd.DataFrame:
     named = {
         column: frame["entity"].map({text: key[column] for text, key in keys.items()}) for column in spec.entity.columns
     }
-    answers = [None if text is None else json.loads(text) for text in frame["answer"]]
+    texts = frame["answer"].where(frame["answer"].notna(), "null")
+    answers = json.loads(f"[{','.join(texts)}]")  # at once: a call for each takes ten times as long
     frame = frame.assign(**named, answer=pd.Series(answers, frame.index, dtype=object))
     answered = frame["answer"].notna()  # a version of another kind of label has answered nothing here
     return frame.loc[answered | frame["failed"]]

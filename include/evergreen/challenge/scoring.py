@@ -26,8 +26,10 @@ ENOUGH = 200  # answers of the champion, before which nobody knows where its ans
 FIRST = 1_000  # of the rollout that are looked at in place of those before it
 TOLD = 3_000  # answers of each version about one entity alone, before slow ones are told from chance
 SLOWEST = 0.99  # a slow answer takes longer than so many of the champion's
-_POSITION, _ARM, _CELL = "position", "arm", "cell"
-_ASKED = [AS_OF, REQUEST_ID, _POSITION]  # what tells one answer that was wanted from another
+_ARM, _CELL = "arm", "cell"
+_REQUEST, _ANSWER = "request", "wanted"  # numbers of requests, and of answers that were wanted
+_OF_REQUEST = [AS_OF, REQUEST_ID]
+_ASKED = [*_OF_REQUEST, "position"]  # what tells one answer that was wanted from another
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def known(spec: ModelSpec, opened: RolloutOpened, before: pd.DataFrame, answers:
     place = int(np.bincount(answered.argmax(axis=1)).argmax()) if spec.problem.by_class else 0
     level = np.sort(_level(answered, place))
     low, high = np.quantile(level, [0.01, 0.99])
-    alone = ours[_alone(ours)]["seconds"].dropna()
+    alone = ours[_alone(_numbered(ours))]["seconds"].dropna()
     told = len(alone) >= ENOUGH and _to_come(opened, ours, len(alone)) >= TOLD
     return Known(level, float(alone.quantile(SLOWEST)) if told else None, float(high - low) or 1.0, place)
 
@@ -104,7 +106,7 @@ def tallies(spec: ModelSpec, known: Known, answers: pd.DataFrame, labels: pd.Dat
         labels: those that are known; None: none are.
     """
     cells = {entity: cell(entity) for entity in answers["entity"].unique()}
-    rows = answers.assign(**{_CELL: answers["entity"].map(cells)}).sort_values(_ASKED)
+    rows = _numbered(answers.assign(**{_CELL: answers["entity"].map(cells)}).sort_values(_ASKED))
     paired, dealt = _paired(rows[rows["share"] == 0]), _dealt(rows[rows["share"] > 0])
     scored: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         "errors": _errors,
@@ -115,10 +117,16 @@ def tallies(spec: ModelSpec, known: Known, answers: pd.DataFrame, labels: pd.Dat
     return {name: Tally(_by_share(score(dealt)), _whole(score(paired))) for name, score in scored.items()}
 
 
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """With the numbers by which rows are grouped: once, as moments and texts take long to compare."""
+    groups = {_REQUEST: _OF_REQUEST, _ANSWER: _ASKED}
+    return rows.assign(**{name: rows.groupby(by, sort=False).ngroup() for name, by in groups.items()})
+
+
 def _paired(rows: pd.DataFrame) -> pd.DataFrame:
     """The requests that both answered, or in which the shadow failed: a row for each of the two."""
     both = rows.assign(**{_ARM: (rows["role"] == "shadow").astype(int)})
-    return both[both.groupby(_ASKED)[_ARM].transform("nunique") == 2] if len(both) else both
+    return both[both.groupby(_ANSWER)[_ARM].transform("nunique") == 2] if len(both) else both
 
 
 def _dealt(rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +135,7 @@ def _dealt(rows: pd.DataFrame) -> pd.DataFrame:
     both = rows.assign(**{_ARM: theirs})
     if both.empty:
         return both
-    return both[(both[_ARM] == 1) | (both.groupby(_ASKED)[_ARM].transform("max") == 0)]
+    return both[(both[_ARM] == 1) | (both.groupby(_ANSWER)[_ARM].transform("max") == 0)]
 
 
 def _errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -188,12 +196,12 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = rows["share"] == 0
     if not pairs.any():
         return rows
-    return rows[~pairs | (rows.groupby(_ASKED)[_ARM].transform("nunique") == 2)]
+    return rows[~pairs | (rows.groupby(_ANSWER)[_ARM].transform("nunique") == 2)]
 
 
 def _alone(rows: pd.DataFrame) -> pd.Series[bool]:
     """Whether a request is about one entity."""
-    return rows.groupby([AS_OF, REQUEST_ID])["entity"].transform("size") == 1
+    return rows.groupby(_REQUEST)["entity"].transform("size") == 1
 
 
 def _answered(problem: Problem, rows: pd.DataFrame) -> Floats:
@@ -213,4 +221,4 @@ def _whole(scored: pd.DataFrame) -> Sums:
     if scored.empty:
         return Sums()
     columns: Sequence[str] = (_ARM, _CELL, "score")
-    return Sums.of(*(scored[column].tolist() for column in columns))
+    return Sums.of(*(scored[column].to_numpy() for column in columns))

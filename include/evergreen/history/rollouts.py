@@ -46,7 +46,6 @@ class Observed(Recorded):
     answers: Annotated[int, Field(ge=0)]  # of the version in the step; of a shadow those that nobody was given
     verdict: Verdict  # of all measures together
     compared: Mapping[str, Compared] = {}  # by measure
-    guards: tuple[str, ...] = ()  # what cannot wait for a test, as a reader is told
 
 
 class RolloutOpened(Happened):

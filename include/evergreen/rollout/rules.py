@@ -1,8 +1,9 @@
 """What becomes of a rollout: whether one is opened, and which way it goes from what was observed. Pure.
 
-Going back needs less than going on. A guard, or one measure by which the version is worse, withdraws it at once,
-whoever paused it. The next step needs time and answers; all requests need a verdict too, that it is not worse by what
-matters in any measure (`ab`: that it is better). What is not known in time speaks against it.
+Going back needs less than going on. One measure by which the version is worse withdraws it at once, whoever paused it
+(so does a guard of the model server, which asks nobody: `guarding`). The next step needs time and answers; all requests
+need a verdict too, that it is not worse by what matters in any measure (`ab`: that it is better). What is not known in
+time speaks against it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from evergreen.history.events import Judged
-from evergreen.history.rollouts import Compared, Observed, Rollout, Step
+from evergreen.history.rollouts import Observed, Rollout, Step
 from evergreen.history.story import Standing
 from evergreen.registry.rules import Version, comparison_refusal, promotion_refusal, rejection_refusal
-from evergreen.rollout.sequential import Judgement
 from evergreen.spec.rollout import ABRollout, CanaryRollout, ShadowRollout
 
 Watched = ShadowRollout | CanaryRollout | ABRollout
@@ -38,27 +38,6 @@ class Move:
 
     kind: Literal["stay", "advance", "promote", "roll back", "reject"]
     reason: str
-
-
-def observed(judgement: Judgement, answers: int, guards: Sequence[str] = ()) -> Observed:
-    """What was seen until a look, as the ledger keeps it.
-
-    Args:
-        answers: of the version, in the step.
-        guards: what cannot wait for a test.
-    """
-    compared = {
-        each.measure.name: Compared(
-            verdict=each.verdict,
-            difference=each.difference,
-            low=each.low,
-            high=each.high,
-            rows=each.rows,
-            moved=each.moved,
-        )
-        for each in judgement.compared
-    }
-    return Observed(answers=answers, verdict=judgement.verdict, compared=compared, guards=tuple(guards))
 
 
 def steps(declared: Watched) -> tuple[Step, ...]:
@@ -114,8 +93,6 @@ def move(rollout: Rollout, evidence: Evidence) -> Move:
         return Move(
             "stay", f"what was observed is older than the step, which began as of {rollout.since:%Y-%m-%d %H:%M}"
         )
-    if observed.guards:
-        return Move("roll back", "; ".join(observed.guards))
     worse = [measure for measure, compared in observed.compared.items() if compared.verdict == "worse"]
     if worse or observed.verdict == "worse":
         return Move("roll back", f"worse than version {opened.champion}: {' and '.join(worse) or 'all in all'}")

@@ -1,8 +1,7 @@
-"""What a look at a rollout keeps: whole numbers that add up, whichever order and batches they came in. Pure.
+"""What a look at a rollout counts: whole numbers, the same in whichever order the rows came. Pure.
 
-What is alike is an entity: its requests stay with one arm, and do well or badly together. So every number is kept by
-cell, a group of entities by hash, and cells are what differs by chance. No row is needed again, and a tally is as large
-after a million requests as after one.
+What is alike is an entity: its requests stay with one arm, and do well or badly together. So every number is counted by
+cell, a group of entities by hash, and cells are what differs by chance.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 CELLS = 64  # a power of two: the first byte of a digest has each as often
 ARMS = ("champion", "challenger")
-_STEPS = 1_000_000  # of a score from 0 to 1: whole numbers add up to the same in any order
+_STEPS = 1_000_000  # of a score from 0 to 1: whole numbers sum to the same in any order
 _NOTHING = ((0,) * CELLS, (0,) * CELLS)
 
 Counts = tuple[tuple[int, ...], tuple[int, ...]]  # by arm and cell
@@ -47,7 +46,7 @@ class Sums:
     totals: Counts = _NOTHING
 
     @classmethod
-    def of(cls, arms: Sequence[int], cells: Sequence[int], scores: Sequence[float]) -> Sums:
+    def of(cls, arms: npt.ArrayLike, cells: npt.ArrayLike, scores: npt.ArrayLike) -> Sums:
         """The sums of rows.
 
         Args:
@@ -57,18 +56,18 @@ class Sums:
         Raises:
             ValueError: a score is not from 0 to 1, or a row has no such arm or cell.
         """
-        rows, totals = ([[0] * CELLS for _ in ARMS] for _ in range(2))
-        for arm, where, score in zip(arms, cells, scores, strict=True):
-            if not 0 <= score <= 1:
-                raise ValueError(f"a score is from 0 to 1, this one is {score!r}")
-            if arm not in (0, 1) or not 0 <= where < CELLS:
-                raise ValueError(f"there is no arm {arm!r} with a cell {where!r}")
-            rows[arm][where] += 1
-            totals[arm][where] += round(score * _STEPS)
-        return cls((tuple(rows[0]), tuple(rows[1])), (tuple(totals[0]), tuple(totals[1])))
+        import numpy as np
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(_added(self.rows, other.rows), _added(self.totals, other.totals))
+        arm, where, score = np.asarray(arms, np.int64), np.asarray(cells, np.int64), np.asarray(scores, np.float64)
+        if not (arm.shape == where.shape == score.shape):
+            raise ValueError(f"each row has an arm, a cell and a score: {arm.size}, {where.size} and {score.size}")
+        if (wrong := ~((score >= 0) & (score <= 1))).any():
+            raise ValueError(f"a score is from 0 to 1, this one is {float(score[wrong][0])!r}")
+        if (nowhere := (arm < 0) | (arm >= len(ARMS)) | (where < 0) | (where >= CELLS)).any():
+            raise ValueError(f"there is no arm {int(arm[nowhere][0])} with a cell {int(where[nowhere][0])}")
+        place, size = arm * CELLS + where, len(ARMS) * CELLS
+        # Whole numbers below 2 ** 53: exact, in whichever order.
+        return cls(*(_counts(np.bincount(place, weights, size)) for weights in (None, np.rint(score * _STEPS))))
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,6 @@ class Tally:
         if self.pairs.rows[0] != self.pairs.rows[1]:
             raise ValueError("what both arms answered are the same requests: as many of each, cell by cell")
 
-    def __add__(self, other: Tally) -> Tally:
-        shares = sorted({*self.by_share, *other.by_share})
-        dealt = {each: self.by_share.get(each, Sums()) + other.by_share.get(each, Sums()) for each in shares}
-        return Tally(dealt, self.pairs + other.pairs)
-
     @property
     def rows(self) -> tuple[int, int]:
         """Of the champion and of the challenger, of those that were dealt."""
@@ -108,18 +102,6 @@ class Tally:
         """The same of the pairs, of which each arm has half."""
         return _arrays([(0.5, self.pairs)])
 
-    def record(self) -> dict[str, Any]:
-        """As JSON has it: the row of a look."""
-        pairs = {"pairs": _recorded(self.pairs)} if self.pairs != Sums() else {}
-        return {repr(share): _recorded(sums) for share, sums in sorted(self.by_share.items())} | pairs
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Tally:
-        """What `record` wrote."""
-        sums = {name: Sums(_counts(each["rows"]), _counts(each["totals"])) for name, each in record.items()}
-        pairs = sums.pop("pairs", Sums())
-        return cls({float(share): each for share, each in sums.items()}, pairs)
-
 
 def _arrays(ours: Sequence[tuple[float, Sums]]) -> tuple[Floats, Floats, Floats]:
     import numpy as np
@@ -130,19 +112,6 @@ def _arrays(ours: Sequence[tuple[float, Sums]]) -> tuple[Floats, Floats, Floats]
     return np.array([share for share, _ in ours], np.float64), rows, totals
 
 
-def _recorded(sums: Sums) -> dict[str, Any]:
-    return {"rows": [*map(list, sums.rows)], "totals": [*map(list, sums.totals)]}
-
-
-def _counts(stored: Sequence[Sequence[int]]) -> Counts:
-    champion, challenger = (tuple(int(each) for each in arm) for arm in stored)
-    if len(champion) != CELLS or len(challenger) != CELLS:
-        raise ValueError(f"a tally has {CELLS} cells, this one has {len(champion)} and {len(challenger)}")
-    return champion, challenger
-
-
-def _added(one: Counts, other: Counts) -> Counts:
-    champion, challenger = (
-        tuple(a + b for a, b in zip(ours, theirs, strict=True)) for ours, theirs in zip(one, other, strict=True)
-    )
-    return champion, challenger
+def _counts(counted: npt.NDArray[Any]) -> Counts:
+    champion, challenger = counted.reshape(len(ARMS), CELLS).astype(int).tolist()
+    return tuple(champion), tuple(challenger)

@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -85,7 +85,7 @@ TABLE = Table(
     key=("model", "as_of", "request_id", "position", "version"),
     divided="list (model)",
 )
-_ANSWERED = "role is distinct from 'shadow' and failed is null"  # to a client
+ANSWERED = "role is distinct from 'shadow' and failed is null"  # to a client
 
 # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
 _BOUNDED: dict[str, Any] = {
@@ -107,7 +107,7 @@ class _Request:
 def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
     """What clients were answered with `as_of` in [start, end), oldest first."""
     order = "order by as_of, request_id, position, version"
-    rest = f"where model = %s and as_of >= %s and as_of < %s and {_ANSWERED} {order}"
+    rest = f"where model = %s and as_of >= %s and as_of < %s and {ANSWERED} {order}"
     with database.connect() as connection:
         return TABLE.select(connection, rest, [model, start, end])
 
@@ -115,47 +115,8 @@ def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
 def of_request(model: str, request_id: str) -> list[Prediction]:
     """What a request was answered, in the order of its entities."""
     with database.connect() as connection:
-        rest = f"where model = %s and request_id = %s and {_ANSWERED} order by position"
+        rest = f"where model = %s and request_id = %s and {ANSWERED} order by position"
         return TABLE.select(connection, rest, [model, request_id])
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What a rollout compares of an answer, or of a failure: without its features, which are most of a row."""
-
-    request_id: str
-    position: int
-    as_of: datetime
-    version: int
-    role: str | None
-    share: int | None
-    entity: str
-    features_at: datetime | None
-    prediction: float | None
-    probabilities: dict[str, float] | None
-    seconds: float | None
-    failed: str | None
-
-
-_COMPARED = ", ".join(each.name for each in fields(Compared))
-
-
-def compared(model: str, rollout: str, start: datetime, end: datetime) -> list[Compared]:
-    """What every version was asked during a rollout with `as_of` in [start, end), in the order of the key."""
-    rest = "as_of >= %s and as_of < %s and rollout = %s order by as_of, request_id, position, version"
-    return _compared(model, rest, start, end, rollout)
-
-
-def newest(model: str, version: int, before: datetime, most: int) -> list[Compared]:
-    """A version's newest answers to clients with `as_of` before a moment, the newest first."""
-    rest = f"as_of < %s and version = %s and {_ANSWERED} order by as_of desc, request_id, position limit %s"
-    return _compared(model, rest, before, version, most)
-
-
-def _compared(model: str, rest: str, *values: Any) -> list[Compared]:
-    query = f"select {_COMPARED} from predictions where model = %s and {rest}"
-    with database.connect() as connection:
-        return [Compared(*row) for row in connection.execute(query.encode(), [model, *values]).fetchall()]
 
 
 def days(model: str) -> list[date]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from evergreen import database
 from evergreen.history import ledger
 from evergreen.history.events import GateVerdict, Judged
 from evergreen.registry import records
 from evergreen.rollout import controller
-from evergreen.serve import predictions
+from evergreen.serve.predictions import TABLE, Prediction
 from evergreen.spec.rollout import CanaryRollout, ShadowRollout
 
-from .conftest import ServedModel, Server, at, until
+from .conftest import ServedModel, Server, until
 
 SHADOW = ShadowRollout(strategy="shadow")
 
@@ -70,6 +71,8 @@ def stands(served: ServedModel, server: Server, role: str | None, share: int = 0
     until(so, f"{role} with {share} % at {server.url}")
 
 
-def asked_of(served: ServedModel, rollout: str) -> list[predictions.Compared]:
+def asked_of(served: ServedModel, rollout: str) -> list[Prediction]:
     """What the log has of a rollout."""
-    return predictions.compared(served.name, rollout, at(-10_000), at(10_000))
+    rest = "where model = %s and rollout = %s order by as_of, request_id, position, version"
+    with database.connect() as connection:
+        return TABLE.select(connection, rest, [served.name, rollout])

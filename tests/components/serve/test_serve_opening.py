@@ -16,7 +16,7 @@ from evergreen.history.events import GateVerdict
 from evergreen.history.rollouts import RolloutOpened
 from evergreen.loops import inline
 from evergreen.rollout import controller
-from evergreen.serve import deployment, opening, predictions
+from evergreen.serve import compared, deployment, opening
 from evergreen.serve import stages as serve
 from evergreen.spec.rollout import CanaryRollout, DirectRollout
 
@@ -131,7 +131,7 @@ def test_the_loop_reads_what_the_server_logged_and_waits_until_it_follows(steppe
         return inline.run(run, "rollout")
 
     def shadowed() -> int:
-        return sum(row.role == "shadow" for row in predictions.compared(stepped.name, rollout, at(0), at(99)))
+        return compared.of_rollout(stepped.name, rollout, at(0), at(99))["role"].to_pylist().count("shadow")
 
     assert ask(5) == {1}
     until(lambda: shadowed() == CUSTOMERS, "the shadow was asked about everybody")
