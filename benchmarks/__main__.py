@@ -26,6 +26,7 @@ SECTIONS = (
     "serving",
     "shadows",
     "soak",
+    "replicas",
 )
 
 

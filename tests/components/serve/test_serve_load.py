@@ -50,7 +50,7 @@ class Clients:
                     self.failed.append(f"{type(error).__name__}: {error}")
                     return
                 if response.status_code == 200:
-                    self.answered.append(response.json() | {"sent": sent})
+                    self.answered.append(response.json() | {"sent": sent, "seconds": time.monotonic() - sent})
                 else:
                     self.failed.append(f"{name}: {response.status_code} {response.text}")
 

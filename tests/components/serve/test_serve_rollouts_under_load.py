@@ -1,63 +1,40 @@
-"""Three replicas under load for minutes: swaps, a shadow, a canary that is promoted, one that its guard withdraws, and
-a replica that is killed. No request fails, every acknowledged answer is in the log, and memory stays flat."""
+"""Three replicas under load: swaps, a shadow, a canary that is promoted, one that its guard withdraws, one that a
+person rolls back, and a replica that is killed. No request fails, every acknowledged answer is in the log, and memory
+stays flat.
+
+`make test-long` repeats the acts three times; `make bench SECTION=replicas` goes on for 30 minutes (`LOAD_MINUTES`).
+"""
 
 from __future__ import annotations
 
-import psutil
+import os
+import time
+from pathlib import Path
+
 import pytest
 
-from evergreen.history import ledger
-from evergreen.rollout import controller
-from evergreen.serve import predictions
+from . import acts
+from .conftest import ServedModel
+from .loading import Watch
+from .test_serve_load import sending
+from .test_serve_replicas import one_address, replica
 
-from .conftest import ServedModel, Server, at, until
-from .rolling import SHADOW, asked_of, canary, opened, stands
-from .test_serve_load import Clients, sending
-from .test_serve_replicas import one_address, replica, version_of
-
-TURNS = 3  # of everything
-GROWTH = 1.15  # of a replica's memory, from the end of the first turn to that of the last
-
-
-def everywhere(served: ServedModel, servers: list[Server], role: str | None, share: int = 0) -> None:
-    for server in servers:
-        stands(served, server, role, share)
+TURNS = 3  # of all acts, at least
+MINUTES = float(os.environ.get("LOAD_MINUTES", "0"))  # that the acts are repeated for, at least
+REPORT = os.environ.get("LOAD_REPORT")  # a file for what was seen, as Markdown
+GROWTH = 1.15  # of a replica's memory, from the end of the first turn to its end
 
 
-def shadowed_and_promoted(served: ServedModel, servers: list[Server], clients: Clients, day: int) -> None:
-    """A version that is asked beside the champion first, then promoted."""
-    number = served.registered(day).version
-    rollout = opened(served, number, SHADOW)
-    everywhere(served, servers, "shadow")
-    clients.more(200)
-    until(lambda: any(row.role == "shadow" for row in asked_of(served, rollout)), "the shadow was asked")
-    controller.advance(served.name, rollout, 0, as_of=at(day), actor="ada", reason="enough seen")
-    until(lambda: {version_of(served, server) for server in servers} == {number}, "it has all requests")
-
-
-def grown_and_promoted(served: ServedModel, servers: list[Server], clients: Clients, day: int) -> None:
-    """A version whose share grows, then all."""
-    number = served.registered(day).version
-    rollout = opened(served, number, canary(5, 25, 50))
-    for step, share in enumerate((5, 25, 50)):
-        everywhere(served, servers, "challenger", share)
-        clients.more(200)
-        controller.advance(served.name, rollout, step, as_of=at(day), actor="ada", reason="enough seen")
-    until(lambda: {version_of(served, server) for server in servers} == {number}, "it has all requests")
-
-
-def withdrawn(served: ServedModel, servers: list[Server], clients: Clients, day: int) -> None:
-    """A version that fails for many customers: a guard takes it back while clients see nothing of it."""
-    number = served.unanswering(day).version
-    rollout = opened(served, number, canary(50))
-    until(lambda: ledger.standing(served.name).rollout is None, "its guard withdrew it", 60)
-    everywhere(served, servers, None)
-    failed = [row for row in asked_of(served, rollout) if row.failed]
-    assert failed and {row.version for row in failed} == {number}
-    clients.more(200)
+def told(watch: Watch, turns: int) -> str:
+    """What was seen so far, also as a file where one is asked for."""
+    text = watch.told(turns)
+    if REPORT:
+        Path(REPORT).write_text(text)
+    return text
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200 + 90 * MINUTES)
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")
 def test_rollouts_under_load_fail_no_request_and_lose_no_answer(alone: ServedModel) -> None:
     alone.graphs = True
@@ -65,32 +42,35 @@ def test_rollouts_under_load_fail_no_request_and_lose_no_answer(alone: ServedMod
     for server in servers:
         server.wait()
     alone.champion(3)
-    sizes: list[dict[int, int]] = []
+    end = time.monotonic() + 60 * MINUTES
     with one_address(servers) as url, sending(alone, url) as clients:
-        clients.more(200)
-        for turn in range(TURNS):
-            day = 10 * (turn + 1)
-            alone.champion(day)
-            clients.more(200)
-            shadowed_and_promoted(alone, servers, clients, day + 1)
-            grown_and_promoted(alone, servers, clients, day + 2)
-            withdrawn(alone, servers, clients, day + 3)
-            sizes.append({server.pid: psutil.Process(server.pid).memory_info().rss for server in servers})
-        killed = servers[1]
-        killed.stop()
-        rest = [server for server in servers if server is not killed]
-        clients.more(200)
-        shadowed_and_promoted(alone, rest, clients, 90)
-        clients.more(200)
+        watch = Watch(alone, servers, clients)
+        clients.more(acts.ENOUGH)
+        watch.sized("start")
+        turn = 0
+        while not clients.failed and (turn < TURNS or time.monotonic() < end):
+            turn += 1
+            day = 10 + acts.DAYS * turn
+            with watch.phase("a swap", changes=True):
+                acts.swapped(alone, servers, clients, day)
+            with watch.phase("a shadow, promoted", changes=True):
+                acts.shadowed(alone, servers, clients, day + 1)
+            with watch.phase("a canary of 5, 25, 50 %, promoted", changes=True):
+                acts.grown(alone, servers, clients, day + 2)
+            with watch.phase("a canary that its guard withdraws"):
+                acts.withdrawn(alone, servers, clients, day + 3)
+            with watch.phase("a canary that a person rolls back"):
+                acts.taken_back(alone, servers, clients, day + 4)
+            watch.sized("first turn" if turn == 1 else "turn")
+            with watch.phase("a replica is killed, another one takes its place"):
+                acts.replaced(alone, servers, clients)
+            watch.compared()
+            told(watch, turn)  # a run that ends early shows what was seen until then
+    watch.sized("end")
+    watch.compared()
+    print(told(watch, turn))
     assert clients.failed == []
-    logged = {
-        (row.request_id, row.position): (row.version, row.prediction)
-        for row in predictions.between(alone.name, at(-10_000), at(10_000))
-    }
-    for answer in clients.answered:
-        for place, item in enumerate(answer["predictions"]):
-            told = (item.get("version", answer["version"]), item["prediction"])
-            assert logged.get((answer["request_id"], place)) == told, "every answer is in the log"
-    for pid, first in sizes[0].items():
-        assert sizes[-1][pid] < GROWTH * first, f"{first:,} bytes grew to {sizes[-1][pid]:,}"
-    print(f"{len(clients.answered):,} requests; memory after each turn: {[[*each.values()] for each in sizes]}")
+    assert watch.missing == [], "every answer is in the log"
+    for server in servers[:-1]:  # the third one is another one each turn
+        first, last = watch.of(server, "first turn"), watch.of(server, "end")
+        assert last < GROWTH * first, f"{first:,} bytes grew to {last:,}"
