@@ -78,7 +78,6 @@ def _said(entry: Entry) -> Approval:
 def _details(run: Run, facts: Facts) -> Section:
     version, spec = facts.version, run.spec
     chosen = ", ".join(f"{name} {value:.6g}" for name, value in facts.recipe.parameters.items())
-    libraries = {name: each for name, each in facts.environment.root.items() if name not in ("python", "platform")}
     rows = [
         ("Owner", f"{spec.owner.name} <{spec.owner.email}>"),
         ("Predicts", f"{spec.label.name} ({spec.label.type}), {duration_text(spec.label.horizon)} ahead"),
@@ -90,7 +89,7 @@ def _details(run: Run, facts: Facts) -> Section:
         ("MLflow run", version.run_id),
         ("Code", facts.code),
         ("Python", f"{facts.environment.root.get('python', '')} on {facts.environment.root.get('platform', '')}"),
-        ("Libraries", ", ".join(f"{name} {each}" for name, each in libraries.items())),
+        ("Libraries", ", ".join(f"{name} {each}" for name, each in facts.environment.packages.items())),
     ]
     if facts.recipe.threshold is not None:
         rows.append(("Operating threshold", f"{facts.recipe.threshold:.4f}, chosen by label.business_value"))

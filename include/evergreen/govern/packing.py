@@ -26,6 +26,7 @@ from evergreen.registry.contents import (
     Evidence,
     Fitting,
     Lock,
+    Queries,
     Recipe,
     SpecCopy,
     Trials,
@@ -33,7 +34,7 @@ from evergreen.registry.contents import (
 from evergreen.reports.paper import Paper
 from evergreen.train import records as training
 
-_PACKED = (CardText, CardPage, Evidence, Recipe, Environment, Lock, SpecCopy, Fitting, Trials)
+_PACKED = (CardText, CardPage, Evidence, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of each file in the archive: the same evidence is the same archive
 
 

@@ -138,6 +138,19 @@ class Documented(Happened):
     sha256: Mapping[str, Mapping[str, str]]  # MLflow run → file → digest
 
 
+class Reproduced(Happened):
+    """A version was made once more from what is pinned, and compared with what was recorded; a person wanted that on
+    record. `reason` says what is different and what moved."""
+
+    event: Literal["reproduced"] = "reproduced"
+    version: int
+    run_id: str
+    outcome: Literal["identical", "different", "not repeated"]
+    searched: bool  # its search was run again too
+    sha256: Mapping[str, str]  # what came out: by the fit and what of it was compared
+    moved: tuple[str, ...]  # inputs that are others than they were
+
+
 class Adopted(Happened):
     """A version of an earlier release, or of a person, was looked at and its digests were written down."""
 
@@ -316,6 +329,7 @@ Event = (
     | Refitted
     | Registered
     | Documented
+    | Reproduced
     | Adopted
     | Deploying
     | Deployed

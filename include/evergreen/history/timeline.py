@@ -22,6 +22,7 @@ from evergreen.history.events import (
     Promoted,
     Refitted,
     Registered,
+    Reproduced,
     Restored,
     Retired,
     RolledBack,
@@ -108,6 +109,8 @@ def describe(event: Event) -> str:
             return f"version {event.version} was registered ({event.family}{fit})"
         case Documented():
             return f"the card of version {event.version} was written"
+        case Reproduced():
+            return f"version {event.version} was made once more ({event.outcome}): {event.reason}"
         case Adopted():
             return f"version {event.version} was adopted: {event.reason}"
         case Deploying():

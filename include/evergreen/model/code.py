@@ -12,6 +12,7 @@ from pathlib import Path
 import evergreen
 from evergreen.families import OURS, family, package
 from evergreen.spec import files
+from evergreen.spec.dataset import Folder
 from evergreen.spec.schema import ModelSpec
 
 
@@ -43,15 +44,20 @@ def _sources(name: str) -> list[Path]:
     return sorted(map(Path, module.submodule_search_locations or [module.origin or ""]))
 
 
+def queries(spec: ModelSpec) -> dict[str, str]:
+    """The queries of features, label and requests: `<folder>/<file>` → text."""
+    data = {view: spec.data_of(view) for view in spec.features}
+    places: list[tuple[Folder, Path]] = [(dataset, dataset.view_sql(view)) for view, dataset in data.items()]
+    places += [(spec, path) for path in (spec.label_sql(), *spec.asking.queries)]
+    return {f"{folder.name}/{folder.relative(path)}": files.query(folder, path) for folder, path in places}
+
+
 def spec_hash(spec: ModelSpec) -> str:
     """A hash of what is declared: `model.yaml` and the queries of features, label and
     requests (a source's shows in its data)."""
-    data = {view: spec.data_of(view) for view in spec.features}
-    queries = [files.query(dataset, dataset.view_sql(view)) for view, dataset in data.items()]
-    queries += [files.query(spec, path) for path in (spec.label_sql(), *spec.asking.queries)]
     # How long something is kept, who allows it and what is written about it makes no other model.
     made = spec.model_dump(mode="json", exclude={"retention", "risk", "card"})
-    declared = json.dumps([made, queries], sort_keys=True)
+    declared = json.dumps([made, [*queries(spec).values()]], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()
 
 

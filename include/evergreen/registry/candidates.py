@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,17 +40,16 @@ from evergreen.files import work_folder
 from evergreen.handovers.train import Difference
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
-from evergreen.model.code import code_version, spec_hash
-from evergreen.model.families import REQUIREMENTS, requirements
+from evergreen.model.code import code_version, queries, spec_hash
+from evergreen.model.families import requirements
 from evergreen.model.rows import Rows, predict
-from evergreen.registry import records
+from evergreen.registry import environment, records
 from evergreen.registry.contents import (
     GRAPH,
     PIPELINE,
     Content,
-    Environment,
     Fitting,
-    Lock,
+    Queries,
     Recipe,
     Reference,
     Sample,
@@ -68,15 +65,12 @@ from evergreen.registry.tracking import experiment_id
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS
-from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
-# What a result depends on beside our code, whose version is a tag.
-_ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 
 
 class Learned(Protocol):
@@ -162,6 +156,12 @@ def compared_with(spec: ModelSpec, held_out: Rows, predictions: npt.NDArray[np.f
     """Held-out rows as the monitor's reference has them: features, predictions, moments, labels."""
     outputs = spec.problem.columns(predictions)
     return held_out.inputs.assign(**outputs, **{EVENT: held_out.frame[EVENT].array, LABEL: held_out.labels})
+
+
+def kept(spec: ModelSpec, compared: pd.DataFrame) -> Reference:
+    """What of the rows to compare with is kept: all, or of many a sample."""
+    many = len(compared) > REFERENCE_ROWS
+    return Reference(compared.sample(REFERENCE_ROWS, random_state=spec.search.seed) if many else compared)
 
 
 @contextmanager
@@ -269,41 +269,28 @@ def _contents(
     trials: Trials,
 ) -> tuple[Content, ...]:
     """The files of the run."""
-    if len(reference) > REFERENCE_ROWS:
-        reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
-    environment = {"python": platform.python_version(), "platform": platform.platform()} | {
-        name: version(name) for name in {**dict.fromkeys(_ENVIRONMENT), **dict.fromkeys(requirements(recipe.family))}
-    }
     return (
-        Reference(reference),
-        Sample(rows=_sample(rows.inputs, run.spec.problem.answers(predictions))),
+        kept(run.spec, reference),
+        sample(run.spec, rows, predictions),
         trials,
         recipe,
-        Environment(environment),
-        Lock(_installed()),
+        environment.of(recipe.family),
+        environment.installed(),
         SpecCopy(run.spec),
+        Queries(queries(run.spec)),
     )
 
 
-@cache
-def _installed() -> str:
-    """Every installed distribution, by the names of what an installer leaves; of several of one name the first, which
-    is imported. (To read the metadata of all of them takes half a second.)"""
-    found: dict[str, str] = {}
-    for place in map(Path, sys.path):
-        for each in sorted(place.glob("*.dist-info")):
-            name, _, number = each.name.removesuffix(".dist-info").rpartition("-")
-            found.setdefault(name.lower().replace("_", "-"), number)
-    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
-
-
-def _sample(inputs: pd.DataFrame, answers: list[Answer]) -> tuple[SampleRow, ...]:
+def sample(spec: ModelSpec, rows: Rows, predictions: npt.NDArray[np.float64]) -> Sample:
     """Rows spread over the learning rows, with their predictions to the last bit; a missing value is null."""
+    inputs, answers = rows.inputs, spec.problem.answers(predictions)
     chosen = np.linspace(0, len(inputs) - 1, min(SAMPLE_ROWS, len(inputs))).astype(int)
-    return tuple(
-        SampleRow(
-            features={str(name): None if pd.isna(value) else value for name, value in inputs.iloc[i].items()},
-            prediction=answers[i],
+    return Sample(
+        rows=tuple(
+            SampleRow(
+                features={str(name): None if pd.isna(value) else value for name, value in inputs.iloc[i].items()},
+                prediction=answers[i],
+            )
+            for i in chosen
         )
-        for i in chosen
     )

@@ -336,10 +336,23 @@ class Lock(_Text):
     NAME: ClassVar[str] = "requirements.lock"
 
 
+class Queries(_AsJson, RootModel[Mapping[str, str]]):
+    """The text of each query that is part of the spec, by its file: `<folder>/<file>`."""
+
+    NAME: ClassVar[str] = "queries.json"
+
+
 class Environment(_AsJson, RootModel[Mapping[str, str]]):
-    """Package → version, of what a result depends on; also Python's and the platform's."""
+    """What a result depends on beside data and recipe: package → version; also Python's, the platform's, the
+    processor's, the code's. Of an earlier release only some of them."""
 
     NAME: ClassVar[str] = "environment.json"
+    MACHINE: ClassVar = ("python", "platform", "processor", "cores", "blas", "code")
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Package → version."""
+        return {name: each for name, each in self.root.items() if name not in self.MACHINE}
 
 
 REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, Importances.NAME)  # by a later run of the same training

@@ -9,6 +9,7 @@ from evergreen.history import erasures, ledger
 from evergreen.quoting import listed
 from evergreen.registry import loading
 from evergreen.registry import records as registry
+from evergreen.spec.schema import ModelSpec
 from evergreen.train import dataset, records, rules
 from evergreen.train.dataset import TrainingSet
 from evergreen.train.records import Record
@@ -16,53 +17,72 @@ from evergreen.train.records import Record
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A training set as it was, and the record that says so."""
+    """A training set as it comes out now, and the record of it.
+
+    Attributes:
+        wrong: why it is not what was recorded; None: it is.
+    """
 
     data: TrainingSet
     record: Record
+    wrong: ErasedInPart | TrainingSetChanged | None = None
 
 
 def rebuild(model: str, number: int) -> Rebuilt:
-    """Build the training set of a version again: by the version's own spec, out of the versions of the lake's tables
-    that it was built from, and compare it with the content hash of then.
+    """Build the training set of a version again, and compare it with what was recorded of it.
 
     Raises:
-        VersionGone: one of those versions cannot be read any more.
+        VersionGone: one of the versions of the lake's tables cannot be read any more.
         ErasedInPart: somebody's rows were erased from it since, and all others are as they were.
         TrainingSetChanged: other rows came out.
         EvidenceMissing, ArtifactUntrusted: there is no such version, or what is recorded of it is not there.
         ModelUnloadable: this release cannot read the version's spec.
     """
     version = registry.version(model, number)
-    spec = loading.spec(model, version)
-    record = records.of(model, version)
+    rebuilt = again(
+        loading.spec(model, version), records.of(model, version), f"the training set of version {number} of {model}"
+    )
+    if rebuilt.wrong is not None:
+        raise rebuilt.wrong
+    return rebuilt
+
+
+def again(spec: ModelSpec, record: Record, whose: str) -> Rebuilt:
+    """Build a training set again: by the spec of then, out of the versions of the lake's tables that it was built from.
+
+    Args:
+        whose: it is, for messages.
+
+    Raises:
+        VersionGone: one of those versions cannot be read any more.
+    """
     data = dataset.rebuild(spec, record.split, record.pins)
-    if data.content_hash != record.content_hash:
-        _erased_in_part(model, number, record, data)
-        raise TrainingSetChanged(
-            f"building the training set of version {number} of {model} again",
-            found=f"{data.rows.num_rows} rows with the content hash {data.content_hash}{_parted(record, data)}",
-            expected=f"{record.content_hash}, as it was recorded",
-            next_step=(
-                "compare the version's environment.json in MLflow with the packages of now; if they are the same, find"
-                " out who changed the lake's files"
-            ),
-        )
-    return Rebuilt(data, record)
+    if data.content_hash == record.content_hash:
+        return Rebuilt(data, record)
+    return Rebuilt(data, record, _erased_in_part(record, data, whose) or _changed(record, data, whose))
 
 
-def _erased_in_part(model: str, number: int, record: Record, data: TrainingSet) -> None:
-    """Raise ErasedInPart where erasures explain what differs: what is left is what the last one said, or none could say
-    it; or one is under way, which leaves the set between two contents."""
-    erased = [event for event in ledger.erased(model) if record.key in event.rows]
+def _changed(record: Record, data: TrainingSet, whose: str) -> TrainingSetChanged:
+    return TrainingSetChanged(
+        f"building {whose} again",
+        found=f"{data.rows.num_rows} rows with the content hash {data.content_hash}{_parted(record, data)}",
+        expected=f"{record.content_hash}, as it was recorded",
+        next_step=f"`evergreen reproduce {record.model}` names what moved; else find out who changed the lake's files",
+    )
+
+
+def _erased_in_part(record: Record, data: TrainingSet, whose: str) -> ErasedInPart | None:
+    """The error where erasures explain what differs: what is left is what the last one said, or none could say it; or
+    one is under way, which leaves the set between two contents."""
+    erased = [event for event in ledger.erased(record.model) if record.key in event.rows]
     if not erased:
-        return
+        return None
     open_ones = erasures.under_way() & {event.erasure for event in erased}
     if not open_ones and erased[-1].left.get(record.key, data.content_hash) != data.content_hash:
-        return
+        return None
     rows = sum(event.rows[record.key] for event in erased)
-    raise ErasedInPart(
-        f"building the training set of version {number} of {model} again",
+    return ErasedInPart(
+        f"building {whose} again",
         found=(
             f"it is erased in part: {rows} of its rows are gone by {', '.join(event.id for event in erased)}; "
             f"{data.rows.num_rows} rows are there"
@@ -71,7 +91,7 @@ def _erased_in_part(model: str, number: int, record: Record, data: TrainingSet) 
         next_step=(
             "an erasure has not ended: give its command again"
             if open_ones
-            else f"none: they were erased on purpose; `evergreen history {model}` says by whom and why"
+            else f"none: they were erased on purpose; `evergreen history {record.model}` says by whom and why"
         ),
     )
 

@@ -13,7 +13,7 @@ from evergreen.errors import EvidenceMissing
 from evergreen.model import families
 from evergreen.model.rows import Rows
 from evergreen.registry import tracking
-from evergreen.registry.contents import Recipe
+from evergreen.registry.contents import Recipe, Trial, Trials
 from evergreen.run import Run
 from evergreen.spec.families import space
 from evergreen.train import backtesting, choosing, folding, rules, tuning
@@ -32,13 +32,39 @@ class Found:
     reason: str
     """Why it is."""
 
+    @property
+    def recorded(self) -> Trials:
+        """The trials as a candidate's file has them."""
+        return Trials(
+            tuple(
+                Trial(
+                    state=trial.state.name,
+                    score=trial.value,
+                    parameters=trial.params,
+                    proposed_by=tuning.proposer(trial),
+                    folds=tuning.of_folds(trial) if trial.state.name == "COMPLETE" else (),
+                    taken=trial.number == self.taken.number,
+                )
+                for trial in self.trials
+            )
+        )
 
-def search(run: Run, family: str, learn: Rows, *, study: str | None = None, trials: int | None = None) -> Found:
+
+def search(
+    run: Run,
+    family: str,
+    learn: Rows,
+    *,
+    study: str | None = None,
+    trials: int | None = None,
+    first: Sequence[rules.Proposal] | None = None,
+) -> Found:
     """Search a family's parameters on the time folds of some rows, first which of them it learns from.
 
     Args:
         study: kept under this name, and gone on with; None: kept nowhere, and nothing of an earlier search is tried.
         trials: None: as many as the spec says.
+        first: what a new study tries first; None: what `rules.first_trials` says.
 
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
@@ -54,7 +80,7 @@ def search(run: Run, family: str, learn: Rows, *, study: str | None = None, tria
             trials=trials,
             seed=seed(run, family),
             maximize=not spec.search.measure.lower_is_better,
-            first=lambda: _first(run, family, trials, kept=study is not None),
+            first=lambda: _first(run, family, trials, kept=study is not None) if first is None else first,
         )
         best, reason = taken(run, family, finished)
         threshold = folding.threshold(spec, folded.parts, family, best.params)

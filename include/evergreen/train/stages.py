@@ -132,7 +132,6 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     """
     from evergreen.model import rows
     from evergreen.registry import candidates, records, tracking
-    from evergreen.registry.contents import Trial, Trials
     from evergreen.train import costs, recipes, searching, tuning
 
     began, spec, study = costs.Began.now(), run.spec, tuning.study(run.spec.model, data.key, family)
@@ -161,19 +160,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             reference=reference,
             metrics=metrics,
             fitting=began.until_now(len(learned.labels)),
-            trials=Trials(
-                tuple(
-                    Trial(
-                        state=trial.state.name,
-                        score=trial.value,
-                        parameters=trial.params,
-                        proposed_by=tuning.proposer(trial),
-                        folds=tuning.of_folds(trial) if trial.state.name == "COMPLETE" else (),
-                        taken=trial.number == best.number,
-                    )
-                    for trial in found.trials
-                )
-            ),
+            trials=found.recorded,
         )
     pruned = sum(trial.state.name == "PRUNED" for trial in found.trials)
     log.info(
