@@ -91,6 +91,8 @@ class Settings:
     replay: bool  # the server accepts a request's own `as_of`
     largest_batch: int  # bytes that one source's day may have: its files together, or the rows of its query
     query_memory: int  # bytes that a query of features or labels may take; what is more goes to the temporary folder
+    signing_key: str  # that signs versions: a file, or awskms: and the id of a key; empty: none is signed
+    public_keys: tuple[str, ...]  # files of those that verify; none, and no key that signs: nothing is verified
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
@@ -170,6 +172,8 @@ class Settings:
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
             largest_batch=_number(env, "EVERGREEN_LARGEST_BATCH_MB", 1_000, least=1) * MEGABYTE,
             query_memory=_number(env, "EVERGREEN_QUERY_MEMORY_MB", 600, least=100) * MEGABYTE,
+            signing_key=_key(home, env.get("EVERGREEN_SIGNING_KEY", "").strip()),
+            public_keys=tuple(_key(home, each) for each in _listed(env.get("EVERGREEN_PUBLIC_KEYS", ""))),
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
 
@@ -201,6 +205,11 @@ def _channels(stated: str) -> frozenset[str]:
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )
     return channels | {"log"}
+
+
+def _key(home: Path, stated: str) -> str:
+    """Where a key is: a relative path begins at the home, which may move."""
+    return str(home / stated) if stated and ":" not in stated else stated
 
 
 def _users(stated: str) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PASSWORD", "of-the-mail")
     monkeypatch.setenv("EVERGREEN_MODELS", "/models")
     monkeypatch.setenv("EVERGREEN_SERVER_KEY", "evg-of-a-client")
-    return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVER_KEY": "evg-of-a-client"})
+    stated = {"EVERGREEN_SERVER_KEY": "evg-of-a-client", "EVERGREEN_SIGNING_KEY": "of-the-tasks.key"}
+    return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)} | stated)
 
 
 @pytest.mark.parametrize("name", environment.SEES)
@@ -70,6 +71,19 @@ def test_generated_secrets_are_told_once_and_stay(tmp_path: Path) -> None:
     assert environment.remember(tmp_path, {}) == {} and file.read_text() == kept
     assert environment.remember(tmp_path, {"EVERGREEN_AIRFLOW_PASSWORD": "chosen"}) == {}
     assert "EVERGREEN_AIRFLOW_PASSWORD=chosen" in file.read_text()
+
+
+def test_a_new_home_has_keys_that_sign_and_one_that_is_there_gets_none(tmp_path: Path) -> None:
+    told = environment.signing_keys(tmp_path)
+    environment.remember(tmp_path, told)
+    here = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
+    private, (public,) = Path(here.signing_key), here.public_keys
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600 and private.parent == tmp_path
+    assert b"PRIVATE" in private.read_bytes() and b"PUBLIC" in Path(public).read_bytes()
+    assert environment.signing_keys(tmp_path) == {}, "what it registered is signed by the first ones, or not at all"
+    server = Settings.from_environment(environment.of_service("server", here))
+    assert (server.signing_key, server.public_keys) == ("", (public,)), "a server verifies, and cannot sign"
+    assert Settings.from_environment(environment.of_service("airflow-scheduler", here)).signing_key == str(private)
 
 
 def test_a_home_from_before_keeps_its_password(tmp_path: Path) -> None:

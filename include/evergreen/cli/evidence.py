@@ -32,6 +32,14 @@ def add(commands: Commands) -> None:
         metavar="NUMBER:HASH",
         help="of `verify`: an entry that the ledger must have had, as `evergreen audit verify` printed it",
     )
+    evidence.add_argument(
+        "--public-key",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="of `verify`: a key, in PEM, whose signature of the version counts; known from elsewhere than the archive",
+    )
     evidence.set_defaults(command=_evidence)
 
 
@@ -57,15 +65,17 @@ def _evidence(options: argparse.Namespace) -> int:
 
 def _verify(file: Path, options: argparse.Namespace) -> int:
     from evergreen.govern import pack
+    from evergreen.registry import signing_keys
 
+    keys = [signing_keys.read(path, "--public-key") for path in options.public_key]
     try:
         packed = pack.read(file)
     except ValueError as error:
         print(f"{file}: {visible(str(error))}", file=sys.stderr)
         return 1
-    flaws = list(pack.flaws(packed, options.witness))
+    flaws = list(pack.flaws(packed, options.witness, keys))
     for flaw in flaws:
         print(f"{file}: {visible(flaw)}", file=sys.stderr)
     if not flaws:
-        print(f"{file}: {len(packed)} files, as they were recorded; {pack.told(packed)}")
+        print(f"{file}: {len(packed)} files, as they were recorded; {pack.told(packed, keys)}")
     return 1 if flaws else 0

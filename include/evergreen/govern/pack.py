@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import zipfile
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from evergreen.history.chain import Link, Witness
+from evergreen.registry.contents import signed
+from evergreen.registry.rules import to_sign
+from evergreen.registry.signing_keys import PublicKey
 
 MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl", "digests.json"
 FORMAT = 1
@@ -56,8 +60,15 @@ def read(file: Path) -> dict[str, bytes]:
         raise ValueError(f"no archive that can be read: {error}") from error
 
 
-def flaws(packed: Mapping[str, bytes], witnesses: Sequence[Witness] = ()) -> Iterator[str]:
-    """What is wrong with the files of a pack; nothing: they are what was recorded, and hold together."""
+def flaws(
+    packed: Mapping[str, bytes], witnesses: Sequence[Witness] = (), keys: Sequence[PublicKey] = ()
+) -> Iterator[str]:
+    """What is wrong with the files of a pack; nothing: they are what was recorded, and hold together.
+
+    Args:
+        keys: whose signatures count; none: a signature is held against the key that the pack names, which says that
+            nothing was changed since, and not who signed.
+    """
     missing = [name for name in (MANIFEST, LEDGER, CHAIN, DIGESTS) if name not in packed]
     if missing:
         yield f"{', '.join(missing)} is not there"
@@ -69,15 +80,23 @@ def flaws(packed: Mapping[str, bytes], witnesses: Sequence[Witness] = ()) -> Ite
         yield from _files(stated, packed)
         yield from _chain(own, chain, witnesses)
         yield from _documents(stated, digests, own, packed)
+        yield from _signature(stated, digests, own, keys)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         yield f"it cannot be read: {type(error).__name__}: {error}"
 
 
-def told(packed: Mapping[str, bytes]) -> str:
-    """Of what version a pack is, and where the ledger's chain ended; of one without flaws."""
+def told(packed: Mapping[str, bytes], keys: Sequence[PublicKey] = ()) -> str:
+    """Of what version a pack is, who signed it, and where the ledger's chain ended; of one without flaws."""
     stated = json.loads(packed[MANIFEST])
     *_, last = _rows(packed[CHAIN])
-    return f"{stated['model']}, version {stated['version']}; the ledger as of {last['number']}:{last['hash']}"
+    said = [body for body in map(_body, _rows(packed[LEDGER])) if _signs(body, stated["version"])]
+    if not said:
+        by = "not signed"
+    elif keys:
+        by = "signed by a key that was given"
+    else:
+        by = f"signed by the key {said[-1]['signed_by']}, by the pack's own word: --public-key says whom to trust"
+    return f"{stated['model']}, version {stated['version']}, {by}; the ledger as of {last['number']}:{last['hash']}"
 
 
 def _files(stated: Mapping[str, Any], packed: Mapping[str, bytes]) -> Iterator[str]:
@@ -141,6 +160,56 @@ def _documents(
     approvals = [link for link in own if link.event == "approval"]
     if json.loads(packed["approvals.json"]) != [as_json(link) for link in approvals]:
         yield "approvals.json is not what the ledger has"
+
+
+def _signature(
+    stated: Mapping[str, Any],
+    digests: Mapping[str, Mapping[str, str]],
+    own: Sequence[Link],
+    keys: Sequence[PublicKey],
+) -> Iterator[str]:
+    """Whether one of the signatures of the version holds for what the pack says of it."""
+    problems = []
+    for body in (json.loads(link.body) for link in own if link.event == "signed"):
+        if not _signs(body, stated["version"]):
+            continue
+        problem = _unsound(stated, digests, own, body, {key.id: key for key in keys})
+        if not problem:
+            return
+        problems.append(problem)
+    if problems:
+        yield problems[-1]
+    elif keys:
+        yield "the version is not signed"
+
+
+def _unsound(
+    stated: Mapping[str, Any],
+    digests: Mapping[str, Mapping[str, str]],
+    own: Sequence[Link],
+    body: Mapping[str, Any],
+    keys: Mapping[str, PublicKey],
+) -> str:
+    files = {name: each for name, each in digests.get(body["run_id"], {}).items() if signed(name)}
+    if files != body["sha256"]:
+        return "the digests are not those that were signed"
+    if body["entry"] not in {f"{link.number}:{link.hash}" for link in own if link.event in ("registered", "adopted")}:
+        return "the entry of the ledger that registered the version is not the one that was signed"
+    key = keys.get(body["signed_by"]) if keys else PublicKey.of(body["public_key"].encode())
+    if key is None:
+        return f"it is signed by the key {body['signed_by']}, which was not given"
+    message = to_sign(stated["model"], stated["version"], body["run_id"], body["key"], files, body["entry"])
+    sound = key.verifies(base64.b64decode(body["signature"]), message)
+    return "" if sound else f"its signature is not one of the key {key.id}"
+
+
+def _signs(body: Mapping[str, Any], version: int) -> bool:
+    return bool(body["event"] == "signed" and body["version"] == version)
+
+
+def _body(row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row["body"])
+    return found
 
 
 def as_json(link: Link) -> dict[str, Any]:

@@ -138,6 +138,21 @@ class Documented(Happened):
     sha256: Mapping[str, Mapping[str, str]]  # MLflow run → file → digest
 
 
+class Signed(Happened):
+    """A version was signed: when it was registered, or when a named person adopted it."""
+
+    event: Literal["signed"] = "signed"
+    version: int
+    run_id: str
+    key: str  # of the training
+    sha256: Mapping[str, str]  # by file; what is written later, or by an erasure, is not signed
+    entry: str  # number and hash of the ledger's entry that registered or adopted it
+    by: Literal["registration", "adoption"]
+    signed_by: str  # id of the key
+    public_key: str  # its public half, in PEM: whoever trusts it knows it from elsewhere
+    signature: str  # base64
+
+
 class Reproduced(Happened):
     """A version was made once more from what is pinned, and compared with what was recorded; a person wanted that on
     record. `reason` says what is different and what moved."""
@@ -329,6 +344,7 @@ Event = (
     | Refitted
     | Registered
     | Documented
+    | Signed
     | Reproduced
     | Adopted
     | Deploying

@@ -26,6 +26,7 @@ from evergreen.history.events import (
     Restored,
     Retired,
     RolledBack,
+    Signed,
     Trained,
 )
 from evergreen.history.rollouts import (
@@ -109,6 +110,9 @@ def describe(event: Event) -> str:
             return f"version {event.version} was registered ({event.family}{fit})"
         case Documented():
             return f"the card of version {event.version} was written"
+        case Signed():
+            why = "" if event.by == "registration" else f", adopted: {event.reason}"
+            return f"version {event.version} was signed by the key {event.signed_by}{why}"
         case Reproduced():
             return f"version {event.version} was made once more ({event.outcome}): {event.reason}"
         case Adopted():

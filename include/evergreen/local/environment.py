@@ -78,6 +78,20 @@ def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in generated.items() if name not in known}
 
 
+def signing_keys(home: Path) -> dict[str, str]:
+    """The keys of a new home, which sign its versions, and the settings that name them; of a home that is there
+    already none: what it registered is not signed, and would be refused."""
+    if (home / ENVIRONMENT_FILE).exists():
+        return {}
+    from evergreen.registry import signing_keys as keys
+
+    private, public = keys.generate()
+    for name, content, mode in (("signing.key", private, 0o600), ("signing.pub", public, 0o644)):
+        with files.whole(home / name, mode=mode, durable=True) as partial:
+            partial.write_bytes(content)
+    return {"EVERGREEN_SIGNING_KEY": "signing.key", "EVERGREEN_PUBLIC_KEYS": "signing.pub"}
+
+
 def password_of_before(home: Path) -> str:
     """The password of `admin` in a home that was made before passwords were generated: it stays as it was."""
     file = home / "airflow" / "passwords.json"
@@ -138,6 +152,7 @@ _TASKS = frozenset(
         "EVERGREEN_DATABASE_FEAST",
         "EVERGREEN_DATABASE_OPTUNA",
         "MLFLOW_TRACKING_PASSWORD",
+        "EVERGREEN_SIGNING_KEY",
     }
 )
 # The whole table: a secret that stands in no line is seen by no process.
@@ -209,6 +224,7 @@ def secret_values(settings: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_PASSWORD": settings.mlflow_password,  # of tasks and of the model server
         "MLFLOW_AUTH_ADMIN_PASSWORD": settings.mlflow_password,  # of MLflow's own server
         "EVERGREEN_AIRFLOW_PASSWORD": settings.airflow_password,
+        "EVERGREEN_SIGNING_KEY": settings.signing_key,  # where it is
         **({"EVERGREEN_SERVER_KEY": settings.server_key} if settings.server_key else {}),
     }
 

@@ -287,6 +287,7 @@ def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
     new = environment.remember(
         here.home,
         {name: value for name, value in chosen.items() if value}
+        | ({} if here.signing_key or here.public_keys else environment.signing_keys(here.home))
         | {
             "EVERGREEN_MLFLOW_URL": here.mlflow_url,
             "EVERGREEN_SERVER_URL": here.server_url,

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
+from evergreen.errors import ArtifactUntrusted, EvidenceMissing, ModelUnloadable, PermanentError
 from evergreen.families import names as family_names
 from evergreen.history import ledger
 from evergreen.history.events import Adopted, Promoted
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
-from evergreen.registry import artifacts, contents, loading, pipelines, records, store
+from evergreen.registry import artifacts, contents, loading, pipelines, records, signatures, signing_keys, store
 from evergreen.registry.contents import Evaluation, Reference, Sample, SpecCopy
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
@@ -26,6 +26,7 @@ from evergreen.registry.tags import OF_VERSION, Tag
 
 log = logging.getLogger(__name__)
 
+_LOOKED = "digests recorded after a look by today's rules"
 _TOLERANCE = 1e-6  # between the stored answers and those of now: the order of additions may differ
 
 
@@ -37,16 +38,17 @@ class Adoption:
     refused: dict[int, PermanentError]  # and why, by version
 
 
-def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
-    """Record the digests of versions that have none, the newest first; one that cannot be
-    adopted stops no other. Again is harmless.
+def adopt(model: str, *, actor: str, number: int | None = None, reason: str = _LOOKED) -> Adoption:
+    """Record the digests of versions that have none, the newest first, and sign those that nobody has signed, where a
+    key is set; one that cannot be adopted stops no other. Again is harmless.
 
     It says what it saw, and vouches for no more: that the files are of the kinds that Evergreen writes, and that the
     pipeline answers as the file beside it says. Whether they are the files that training wrote is for the person to
     know who adopts them.
 
     Args:
-        number: the one version; None: all.
+        number: the one version; None: all but those that have a signature which does not hold.
+        reason: why they are adopted.
 
     Raises:
         EvidenceMissing: MLflow has no such version.
@@ -67,17 +69,55 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
                 doing, found=f"{what} in MLflow", expected="a version to adopt", next_step="look at the model in MLflow"
             )
         wanted = sorted(registered.keys() - known if number is None else {number} - known, reverse=True)
+        unsigned = _unsigned(model, known, number)
         refused: dict[int, PermanentError] = {}
-        for one in wanted:
+        for one in [*wanted, *unsigned]:
             try:
-                _adopt(model, registered[one], actor)
+                if one in wanted:
+                    _adopt(model, registered[one], actor, reason)
+                _sign(model, one, actor, reason)
             except PermanentError as error:
                 refused[one] = error
         _adopt_champion(model, actor)
-    return Adoption(sorted(set(wanted) - refused.keys()), refused)
+    return Adoption(sorted({*wanted, *unsigned} - refused.keys()), refused)
 
 
-def _adopt(model: str, registered: ModelVersion, actor: str) -> None:
+def _unsigned(model: str, known: set[int], number: int | None) -> list[int]:
+    """The recorded versions whose signature is wanted and does not hold, the newest first; only those that have none
+    where no number is named."""
+    without = []
+    for one in sorted(known if number is None else known & {number}, reverse=True):
+        version = records.version(model, one)
+        try:
+            signatures.check(model, version, records.candidate(version.run_id))
+        except ArtifactUntrusted:
+            if number is not None or not signatures.of_version(model, one):
+                without.append(one)
+    return without
+
+
+def _sign(model: str, number: int, actor: str, reason: str) -> None:
+    """Sign a version after a look at its files, where keys are set."""
+    doing = f"adopting version {number} of {model}"
+    if not signing_keys.public_keys():
+        return
+    if signing_keys.signing_key() is None:
+        raise EvidenceMissing(
+            doing,
+            found="keys that verify, and none that signs",
+            expected="EVERGREEN_SIGNING_KEY, as tasks have it",
+            next_step="give the command where tasks run (docs/deployment.md)",
+        )
+    version = records.version(model, number)
+    candidate = records.candidate(version.run_id)
+    files = {name: artifacts.read(candidate, name) for name in contents.needed(candidate.files)}
+    _look(doing, candidate.family, files)
+    signed = signatures.sign(model, version, actor=actor, reason=reason, by="adoption")
+    if signed is not None:
+        store.show_signature(model, number, signed.signed_by, signed.signature)
+
+
+def _adopt(model: str, registered: ModelVersion, actor: str, reason: str) -> None:
     number, doing = int(registered.version), f"adopting version {registered.version} of {model}"
     if missing := [tag for tag in OF_VERSION if tag not in registered.tags]:
         raise EvidenceMissing(
@@ -121,7 +161,7 @@ def _adopt(model: str, registered: ModelVersion, actor: str) -> None:
         model=model,
         as_of=as_of,
         actor=actor,
-        reason="digests recorded after a look by today's rules",
+        reason=reason,
         version=number,
         run_id=registered.run_id,
         sha256={name: digest.sha256 for name, digest in digests.items()},

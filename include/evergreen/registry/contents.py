@@ -356,7 +356,14 @@ class Environment(_AsJson, RootModel[Mapping[str, str]]):
 
 
 REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, Importances.NAME)  # by a later run of the same training
+# What is written after a version was signed, or by an erasure: the digests in Postgres and the ledger hold these alone.
+_NOT_SIGNED = {*REWRITTEN, Evidence.NAME, CardText.NAME, CardPage.NAME, Reference.NAME, Sample.NAME}
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later
+
+
+def signed(name: str) -> bool:
+    """Whether a file is part of what a version's signature is of: all that says what it answers and how it was made."""
+    return name not in _NOT_SIGNED
 
 
 def needed(recorded: Collection[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from evergreen.errors import ModelUnloadable
 from evergreen.quoting import shown
-from evergreen.registry import artifacts, records
+from evergreen.registry import artifacts, records, signatures
 from evergreen.registry.artifacts import Read
 from evergreen.registry.contents import GRAPH, Recipe, SpecCopy
 from evergreen.registry.records import Candidate
@@ -74,11 +74,13 @@ def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
     """A version, ready to answer.
 
     Raises:
-        EvidenceMissing, ArtifactUntrusted: there is no such version, or its file is another one than was recorded.
+        EvidenceMissing, ArtifactUntrusted: there is no such version, its file is another one than was recorded, or
+            its signature does not hold.
         ModelUnloadable: it is the right one, and cannot be loaded.
     """
     version = records.version(model, number)
     found = records.candidate(version.run_id)
+    signatures.check(model, version, found)
     if GRAPH in found.files:
         return _graph(read(found, GRAPH), f"version {number} of {model}")
     return _pipeline(version.run_id, spec(model, version, read), read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,7 @@ class Registered:
 
 
 REFIT = "-refit"  # ends the training key of a refit
+_SIGNED_AS = b"evergreen: a registered version, 1\n"  # what these keys sign of versions is never anything else
 
 
 def refit_key(key: str) -> str:
@@ -50,6 +52,19 @@ def refit_key(key: str) -> str:
 def is_refit(key: str) -> bool:
     """Whether a training key is a refit's."""
     return key.endswith(REFIT)
+
+
+def to_sign(model: str, number: int, run_id: str, key: str, files: Mapping[str, str], entry: str) -> bytes:
+    """What a version's signature is of: the same bytes for the same version.
+
+    Args:
+        run_id: of MLflow.
+        key: the training's.
+        files: name → sha256.
+        entry: number and hash of the ledger's entry that registered it.
+    """
+    said = {"model": model, "version": number, "run_id": run_id, "key": key, "files": dict(files), "entry": entry}
+    return _SIGNED_AS + json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
 
 def in_words(number: int | None) -> str:

@@ -19,12 +19,13 @@ def register(run: Run, fitted: Refitted) -> Registered:
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, was rolled back from, or would undo a fall
             back before labels say so; or the rollout of another version is open, which would keep it waiting.
-        ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
+        ArtifactUntrusted: a file of the candidate is no longer what training recorded, the champion was not adopted, or
+            its signature does not hold.
         EvidenceMissing: MLflow has a champion that the ledger does not know of, or a person's approval is not in the
             ledger.
     """
     from evergreen.history import events, ledger
-    from evergreen.registry import allowing, records, store
+    from evergreen.registry import allowing, records, signatures, store
 
     model = run.spec.model
     if not fitted.passed:
@@ -32,6 +33,8 @@ def register(run: Run, fitted: Refitted) -> Registered:
     gated = fitted.gated.id if fitted.refit is not None and fitted.refit.chosen else None
     with store.locked(model):
         champion = store.champion(model)
+        if champion is not None:
+            signatures.check(model, champion, records.candidate(champion.run_id))
         existing = rules.version_of_rerun(records.find_by_key(model, fitted.key), fitted.run.id, champion)
         if refusal := allowing.refusal(run, existing, champion):
             raise StageSkipped(f"not promoted: {refusal}")
@@ -60,6 +63,9 @@ def register(run: Run, fitted: Refitted) -> Registered:
             gated=gated,
         )
         ledger.append(registered)
+        signed = signatures.sign(model, version, actor=run.actor, reason=run.reason, by="registration")
+        if signed is not None:
+            store.show_signature(model, version.number, signed.signed_by, signed.signature)
     log.info(
         "Version %d of %s (%s, key %s): %s",
         version.number,

@@ -179,6 +179,14 @@ def mark_rolled_back(model: str, number: int, reason: str) -> None:
         )
 
 
+def show_signature(model: str, number: int, key_id: str, signature: str) -> None:
+    """Show in MLflow by which key a version is signed."""
+    with answering(f"showing the signature of version {number} of {model}"), _gone(model, number):
+        client().set_model_version_tag(
+            model, str(_numbers_in_mlflow(model).get(number, number)), Tag.SIGNATURE, f"{key_id}:{signature}"
+        )
+
+
 def _numbers_in_mlflow(model: str) -> dict[int, int]:
     """The number in MLflow of each version: its own, or that of what was made in its place."""
     numbers: dict[int, int] = {}

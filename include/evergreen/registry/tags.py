@@ -59,6 +59,8 @@ class Tag(StrEnum):
     """Of a trial's run: what chose its parameters."""
     TAKEN = "evergreen.taken"
     """Of a trial's run: whether the candidate is made of it."""
+    SIGNATURE = "evergreen.signature"
+    """Of a version alone: the id of the key that signed it, and the signature. The ledger's is what is checked."""
     ROLLED_BACK = "evergreen.rolled_back"
     """Of a version alone: why it was rolled back from."""
     STANDS_FOR = "evergreen.version"

@@ -21,7 +21,7 @@ from evergreen.history import ledger, story
 from evergreen.model import rows
 from evergreen.model.families import columns_of
 from evergreen.model.rows import Rows, predict
-from evergreen.registry import artifacts, candidates, loading, pipelines, tracking
+from evergreen.registry import artifacts, candidates, loading, pipelines, signatures, tracking
 from evergreen.registry import records as registry
 from evergreen.registry.contents import (
     GRAPH,
@@ -73,12 +73,14 @@ class Repetition:
         """Look up what is recorded of it.
 
         Raises:
-            EvidenceMissing, ArtifactUntrusted: there is no such version, or a file of it is not what was recorded.
+            EvidenceMissing, ArtifactUntrusted: there is no such version, its signature does not hold, or a file of it
+                is not what was recorded.
             ModelUnloadable: this release cannot read its spec.
         """
         self.version = registry.version(model, number)
-        self.spec = loading.spec(model, self.version)
         self.candidate = registry.candidate(self.version.run_id)
+        signatures.check(model, self.version, self.candidate)
+        self.spec = loading.spec(model, self.version)
         self._model, self._number, self._search = model, number, search
         self._gated = _gated(model, number, self.version)
         self._record = records.of(model, self.version)

@@ -27,7 +27,7 @@ from evergreen.history.events import Approval as Recorded
 from evergreen.interval import Interval
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
-from evergreen.registry import artifacts, records
+from evergreen.registry import artifacts, records, signing_keys
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import CardPage, CardText, Evaluation, Fitting, Importances, Trials
 from evergreen.registry.tags import Tag
@@ -68,11 +68,15 @@ def model(
             spot.write(FIRST + timedelta(days=number), landing)
 
     home = tmp_path_factory.mktemp("allowed")
-    with served_folder("spot", write_days, home, postgres_url, mlflow_url, services, name="allowed", make=make) as spec:
-        for number in range(DAYS):
-            inline.ingest(spec, day_run(spec, number).interval)
-        until_it_answers()
-        yield spec
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_SIGNING_KEY", str(key_in(home)))
+        with served_folder(
+            "spot", write_days, home, postgres_url, mlflow_url, services, name="allowed", make=make
+        ) as spec:
+            for number in range(DAYS):
+                inline.ingest(spec, day_run(spec, number).interval)
+            until_it_answers()
+            yield spec
 
 
 def recorded(spec: ModelSpec) -> list[Recorded]:
@@ -231,7 +235,15 @@ def test_the_evidence_of_a_version_is_one_archive(
             "chain.jsonl",
         ),
         *("lineage.json", "training_set.json", "requirements.lock", "sbom.cdx.json", "digests.json", "manifest.json"),
-        *("evidence.json", "recipe.json", "environment.json", "spec.json", "fitting.json", "trials.json"),
+        *(
+            "evidence.json",
+            "recipe.json",
+            "environment.json",
+            "spec.json",
+            "fitting.json",
+            "trials.json",
+            "queries.json",
+        ),
     } == set(packed)
     version = records.version(model.model, 1)
     assert packed["card.md"] == artifacts.read(records.candidate(version.run_id), "card.md")
@@ -275,6 +287,52 @@ def resealed(packed: dict[str, bytes], name: str, content: bytes) -> dict[str, b
     files = {each: held for each, held in changed.items() if each != "manifest.json"}
     changed["manifest.json"] = pack.text(pack.manifest(manifest["model"], manifest["version"], files))
     return changed
+
+
+def key_in(folder: Path, name: str = "signing") -> Path:
+    """A key that signs; its public half is beside it."""
+    private, public = signing_keys.generate()
+    (folder / f"{name}.pub").write_bytes(public)
+    (folder / f"{name}.key").write_bytes(private)
+    return folder / f"{name}.key"
+
+
+def test_an_archive_says_who_signed_the_version_and_trust_comes_from_outside_of_it(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public = Path(settings().signing_key).with_suffix(".pub")
+    assert cli.main(["evidence", "verify", str(archive)]) == 0
+    assert "by the pack's own word: --public-key says whom to trust" in capsys.readouterr().out
+    other = key_in(tmp_path).with_suffix(".pub")
+    trusted = ["--public-key", str(other), "--public-key", str(public)]
+    assert cli.main(["evidence", "verify", str(archive), *trusted]) == 0
+    assert "signed by a key that was given" in capsys.readouterr().out
+    assert cli.main(["evidence", "verify", str(archive), "--public-key", str(other)]) == 1
+    assert "which was not given" in capsys.readouterr().err
+    assert cli.main(["evidence", "verify", str(archive), "--public-key", str(archive)]) == 1
+    assert "of --public-key" in capsys.readouterr().err
+
+    # Whoever writes every hash anew, and the digests with them, has no signature for it.
+    packed = pack.read(archive)
+    links = [json.loads(line) for line in packed["ledger.jsonl"].decode().splitlines()]
+    bodies = [json.loads(link["body"]) for link in links]
+    (of_version,) = [body for body in bodies if body["event"] == "signed" and body["version"] == 1]
+    run_id = of_version["run_id"]
+    digests = json.loads(packed["digests.json"])
+    forged = digests | {run_id: digests[run_id] | {"model.skops": "0" * 64}}
+    key = signing_keys.read(public, "a test")
+    stated = json.loads(packed["manifest.json"])
+    own = [pack._link(link) for link in links]
+    assert list(pack._signature(stated, digests, own, [key])) == []
+    assert list(pack._signature(stated, forged, own, [key])) == ["the digests are not those that were signed"]
+    said = [
+        body | {"sha256": body["sha256"] | {"model.skops": "0" * 64}} if body is of_version else body for body in bodies
+    ]
+    claimed = [replace(link, body=json.dumps(body)) for link, body in zip(own, said, strict=True)]
+    (flaw,) = pack._signature(stated, forged, claimed, [key])
+    assert flaw == f"its signature is not one of the key {key.id}"
+    without = [link for link in own if link.event != "signed"]
+    assert list(pack._signature(stated, digests, without, [key])) == ["the version is not signed"]
 
 
 def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:

@@ -296,7 +296,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     assert [(event.version, event.actor) for event in adoptions] == [(2, "ada"), (1, "ada")]
     assert set(adoptions[0].sha256) == {*contents.NEEDED, contents.Evaluation.NAME}
     assert main(["registry", "adopt", alone.name]) == 0
-    assert "nothing, all have digests" in capsys.readouterr().out
+    assert "nothing, none lacks anything" in capsys.readouterr().out
     assert rollback(alone.name, reason="worse", actor="ada").version == 1
 
 
