@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def is_refit(key: str) -> bool:
 
 
 def to_sign(model: str, number: int, run_id: str, key: str, files: Mapping[str, str], entry: str) -> bytes:
-    """What a version's signature is of: the same bytes for the same version.
+    """What a version's signature is of: the same bytes for the same version, few enough for every service that signs.
 
     Args:
         run_id: of MLflow.
@@ -64,7 +65,8 @@ def to_sign(model: str, number: int, run_id: str, key: str, files: Mapping[str, 
         entry: number and hash of the ledger's entry that registered it.
     """
     said = {"model": model, "version": number, "run_id": run_id, "key": key, "files": dict(files), "entry": entry}
-    return _SIGNED_AS + json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _SIGNED_AS + digest.encode()
 
 
 def in_words(number: int | None) -> str:

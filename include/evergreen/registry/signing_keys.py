@@ -160,13 +160,7 @@ def _in_kms(key: str) -> SigningKey:
 
     def sign(message: bytes) -> bytes:
         with _asking(f"signing by the key {key} in AWS KMS"):
-            # A message of more than 4,096 bytes is sent as its digest.
-            answer = client.sign(
-                KeyId=key,
-                Message=hashlib.sha256(message).digest(),
-                MessageType="DIGEST",
-                SigningAlgorithm="ECDSA_SHA_256",
-            )
+            answer = client.sign(KeyId=key, Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
         return bytes(answer["Signature"])
 
     return SigningKey(verifying, sign)
