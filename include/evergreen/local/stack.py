@@ -271,6 +271,12 @@ def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
     return dict(page for name, page in pages.items() if name in only)
 
 
+def _wants_keys(here: Settings) -> bool:
+    """Whether a new home gets keys that sign versions: not where others are set, nor where a database of before may
+    have versions that nobody signed."""
+    return here.embedded_database and not (here.signing_key or here.public_keys)
+
+
 def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
     before = read_environment_file(here.home / ENVIRONMENT_FILE).get("MLFLOW_TRACKING_USERNAME")
     if before and before != here.mlflow_user:
@@ -287,7 +293,7 @@ def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
     new = environment.remember(
         here.home,
         {name: value for name, value in chosen.items() if value}
-        | ({} if here.signing_key or here.public_keys else environment.signing_keys(here.home))
+        | (environment.signing_keys(here.home) if _wants_keys(here) else {})
         | {
             "EVERGREEN_MLFLOW_URL": here.mlflow_url,
             "EVERGREEN_SERVER_URL": here.server_url,

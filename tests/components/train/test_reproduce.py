@@ -95,7 +95,7 @@ def different(found: Reproduction) -> list[str]:
     return [each.what for each in found.compared if not each.same]
 
 
-FULLY = {"slices": {"by": ("plan",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
+FULLY = {"slices": {"by": ("minutes",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -194,7 +194,7 @@ def test_what_moved_is_named_also_where_the_result_is_the_same_and_nothing_is_ke
     query = moved[f"the query {spec.model}/label.sql"]
     digests = [f"sha256 {hashlib.sha256(text).hexdigest()[:12]}" for text in (b"select 1", b"select 2")]
     assert [query.then, query.now] == digests and not query.used and "features/activity.sql" not in told(found)
-    assert (moved[f"split.window in {spec.model}/model.yaml"].then) == '"P18D"'
+    assert (moved[f"split.window in {spec.model}/model.yaml"].then) == '"18d"'
     lines = told(found)
     assert "used as it is now" in lines and "used as it was then" in lines
 
