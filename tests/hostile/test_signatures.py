@@ -28,6 +28,7 @@ from tests.components.serve.conftest import (
     alone,
     customer,
     forker,
+    rows_of,
     running_shared_server,
     served,
 )
@@ -65,6 +66,16 @@ def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
     yield use
     monkeypatch.undo()
     settings.cache_clear()
+
+
+def with_reference(served: ServedModel, seed: int) -> int:
+    """The seed of a candidate that has what the monitor compares with, at which an adoption looks."""
+    run_id, spec = served.run_of(seed), served.spec
+    rows = rows_of(spec, 10, seed).assign(**dict.fromkeys(spec.problem.outputs, 0.5))
+    content = contents.Reference(rows).to_bytes()
+    served.put(run_id, contents.Reference.NAME, content)
+    records.add_file(run_id, contents.Reference.NAME, content)
+    return seed
 
 
 def signed(model: str) -> list[Signed]:
@@ -117,7 +128,7 @@ def test_keys_come_late_change_and_go_and_a_named_person_adopts(
     served: ServedModel, use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = served.name
-    assert own(served, 3, 7111).version == 1
+    assert own(served, 3, with_reference(served, 7111)).version == 1
     loading.load(model, 1)
     assert signed(model) == [], "without a key nothing is signed, and nothing asked for"
 
@@ -136,7 +147,7 @@ def test_keys_come_late_change_and_go_and_a_named_person_adopts(
     assert cli.main(["registry", "adopt", model, "--actor", "ada", "--reason", "again"]) == 0
     assert "nothing" in capsys.readouterr().out and len(signed(model)) == 1
 
-    second = own(served, 5, 7112)
+    second = own(served, 5, with_reference(served, 7112))
     loading.load(model, second.version)
     assert (signed(model)[-1].by, signed(model)[-1].version) == ("registration", 2)
     registry.register(served.run(5), served.gated(5, seed=7112))
