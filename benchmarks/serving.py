@@ -6,17 +6,14 @@ import http.client
 import os
 import socket
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import shops, workload
+from benchmarks import durable, load, shops, workload
 from benchmarks.document import duration, ratios, table
 from benchmarks.measure import Ratio, in_turns, percentile
 from benchmarks.shops import FAMILY, Bare, Client, Shop
@@ -32,15 +29,18 @@ FIRST_ANSWER = 5.0  # seconds from its start that the server may take while MLfl
 
 def run() -> str:
     """The section's text."""
+    os.environ["EVERGREEN_CLIENT_KEYS"] = "on"
     os.environ["OMP_NUM_THREADS"] = "1"  # as the server does; before any library that reads it is loaded
     with workload.home() as here, shops.opened(here) as shop, closing(Bare(here, shop.spec)) as bare:
         _same_answers(shop, bare)
         latency = [row for size, requests in REQUESTS.items() for row in _latency(shop, bare, size, requests)]
-        throughput = _throughput(shop, bare)
+        throughput = list(_throughput(shop))
         whole = [row.ours for row in latency if row.what.startswith("p50") and row.against == _BARE]
         parts = _parts(here, shop, bare, whole)
+        ways = durable.run(shop.spec.model, shop.features, here.home)
         starts = _starts(here, shop)
-        return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts, starts])
+        prose = _PROSE.format(family=FAMILY)
+        return "\n\n".join([prose, ratios(latency), ratios(throughput), parts, _WAYS, ways, starts])
 
 
 def _same_answers(shop: Shop, bare: Bare) -> None:
@@ -72,49 +72,31 @@ def _sending(send: Callable[[list[str]], object], batches: Iterator[list[str]]) 
     return lambda: send(next(batches))
 
 
-def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
-    """Seconds per request, with all clients asking without pause."""
-    for size in (1, 50):
+def _throughput(shop: Shop) -> Iterator[Ratio]:
+    """All clients ask without pause, of each side in turns: seconds per request, and how long the slowest wait."""
+    for size, asked in {1: 200, 50: 100, 1000: 20}.items():
         batches = shop.batches(size)
-        keys = [next(batches) for _ in range(100)]
-        sides: dict[str, Callable[[], float]] = {
-            "ours": lambda: _rate(lambda: shop.evergreen().send, [shop.request(some) for some in keys]),  # noqa: B023 - called at once
-            "mlflow": lambda: _rate(lambda: shop.peer().send, [shop.peer_request(some) for some in keys]),  # noqa: B023 - called within this turn of the loop
-            "bare": lambda: _rate(lambda: bare.again().answer, keys),  # noqa: B023 - called within this turn of the loop
-        }
-        measured: dict[str, list[float]] = {name: [] for name in sides}
+        keys = [next(batches) for _ in range(asked)]
+        sides = {"ours": shop.asking(keys), "mlflow": shop.asking_peer(keys), "bare": shop.asking_bare(keys)}
+        loads: dict[str, list[load.Load]] = {name: [] for name in sides}
+        for side, requests in sides.values():
+            load.run(side, requests, CLIENTS, 1.0)  # warm
         for _ in range(ROUNDS):
-            for name, rate in sides.items():
-                measured[name].append(rate())
-        rates = {name: statistics.mean(each) for name, each in measured.items()}
-        for name, against, reason in (
-            ("mlflow", "mlflow models serve", _LOGGED),
-            ("bare", _BARE, _REASONS[size, "bare"]),
-        ):
+            for name, (side, requests) in sides.items():
+                loads[name].append(load.run(side, requests, CLIENTS, SECONDS))
+        rates = {
+            name: sum(len(each.seconds) for each in of) / sum(each.took for each in of) for name, of in loads.items()
+        }
+        p99 = {name: percentile([took for each in of for took in each.seconds], 0.99) for name, of in loads.items()}
+        client = sum(each.client for each in loads["ours"]) / sum(each.took for each in loads["ours"])
+        span = f"{ROUNDS} times {SECONDS:.0f} s; the clients used {client:.0%} of a processor"
+        for name, against in (("mlflow", "mlflow models serve"), ("bare", _ASGI)):
             what = (
-                f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests "
-                "per second"
+                f"{CLIENTS} clients, requests of {size:,}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests "
+                f"per second, {rates['ours'] / rates[name]:,.1f} times"
             )
-            yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / rates["ours"], 1 / rates[name], against, reason)
-
-
-def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any]) -> float:
-    """Requests per second."""
-    started, ended = time.perf_counter(), threading.Event()
-
-    def send(number: int) -> int:
-        ask, sent = connect(), 0
-        while not ended.is_set():
-            ask(requests[(number * 13 + sent) % len(requests)])
-            sent += 1
-        return sent
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        sending = [pool.submit(send, number) for number in range(CLIENTS)]
-        ended.wait(SECONDS)
-        ended.set()
-        total = sum(each.result() for each in sending)
-    return total / (time.perf_counter() - started)
+            yield Ratio(what, span, 1 / rates["ours"], 1 / rates[name], against)
+            yield Ratio("their p99", span, p99["ours"], p99[name], against)
 
 
 def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
@@ -182,7 +164,7 @@ def _starts(here: Settings, shop: Shop) -> str:
             ),
             ("MLflow hangs: it takes connections and is silent", hanging, FIRST_ANSWER),
         ):
-            starts = [_first_answer(here, shop.spec.model, body, mlflow_url) for _ in range(STARTS)]
+            starts = [_first_answer(here, shop, body, mlflow_url) for _ in range(STARTS)]
             ready, seconds, megabytes = zip(*starts, strict=True)
             slowest = duration(max(seconds)) if not bound or max(seconds) < bound else f"**{duration(max(seconds))}**"
             limit = f"below {bound:.0f} s" if bound else ""
@@ -195,7 +177,7 @@ def _starts(here: Settings, shop: Shop) -> str:
     )
 
 
-def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> tuple[float, float, float]:
+def _first_answer(here: Settings, shop: Shop, body: bytes, mlflow_url: str) -> tuple[float, float, float]:
     """Seconds from the start of a server until it is ready, and to the answer of its first prediction, and the memory
     that it has then, in MB; the server ends with it."""
     port, usual = free_port(), workload.services(here)["server"]
@@ -207,7 +189,7 @@ def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> t
     try:
         while time.monotonic() - started < 120:
             try:
-                Client(url, f"/models/{model}/predict").post(body)
+                Client(url, f"/models/{shop.spec.model}/predict", shop.key).post(body)
                 answered = time.monotonic() - started
             except (OSError, AssertionError):  # it does not listen yet, or has no version yet
                 time.sleep(0.02)
@@ -223,16 +205,20 @@ def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> t
 
 
 _BARE = "bare read and model call"
-_PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, one connection
-kept open. Evergreen is asked with keys alone: it reads the features from the online store, predicts, and commits
-every prediction to the log before it answers. `mlflow models serve` (`--env-manager local`) is given the features
-and logs nothing. "Bare" is one SQL statement on an open connection and the model call, in the measuring process: no
-HTTP, no checks, no log; for the throughput in as many threads as there are clients, each with a connection."""
-_LOGGED = "reads the features and commits the log, which the other does not: see the parts below"
+_ASGI = "a bare ASGI handler"
+_PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, connections
+kept open. Evergreen is asked with entities' keys alone and a client's key: it reads the features (from its copy of the
+online store), checks, predicts, counts, and commits every prediction to the log before it answers. `mlflow models
+serve` (`--env-manager local`) is given the features and logs nothing. "Bare read and model call" is one SQL statement
+on an open connection and the model call, in the measuring process: no HTTP, no checks, no log. "A bare ASGI handler"
+(`benchmarks/bare_server.py`) is the same model call, the same read and the same group commit behind uvicorn, and
+nothing else. Eight clients are one thread with a connection each (`benchmarks/load.py`), on the same processors."""
+_WAYS = """Ways to make rows of the log durable, from objects in memory to the disk, one after the other by one
+connection (medians, in turns, in the measuring process; what the log's commit was chosen by,
+[ADR 0067](adr/0067-plain-requests-in-the-event-loop.md)):"""
 _REASONS = {
     (1, "bare"): "HTTP and the commit to the log: see the parts below",
     (50, "bare"): "the commit to the log, with its features as JSON: see the parts below",
     (1000, "bare"): "the commit to the log, with its features as JSON: see the parts below",
-    (50, "mlflow"): _LOGGED,
-    (1000, "mlflow"): _LOGGED,
+    (1000, "mlflow"): "commits the log, which the other does not: see the parts below",
 }

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from benchmarks import workload
+from benchmarks import load, workload
 from evergreen.addresses import free_port
 from evergreen.features.packed import Reader
 from evergreen.local.processes import Service, answers
 from evergreen.run import Run
-from evergreen.settings import Settings
+from evergreen.serve import keys as client_keys
+from evergreen.settings import PROJECT, Settings
 from evergreen.spec.schema import ModelSpec
 
 CUSTOMERS, DAYS = 1000, 14
@@ -34,11 +35,12 @@ class Client:
     """One kept-open connection. Nothing of an HTTP library: what it costs a request would be measured with every side,
     on the processors that they share."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, key: str = "") -> None:
         place = urlsplit(url)
         self._socket = socket.create_connection((place.hostname, place.port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n".encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+        self._head = (head + bearer(key)).encode()
 
     def post(self, body: bytes) -> Any:
         """What is answered."""
@@ -60,6 +62,11 @@ class Client:
         return answer[end:]
 
 
+def bearer(key: str) -> str:
+    """The header that shows a client's key; nothing without one."""
+    return f"Authorization: Bearer {key}\r\n" if key else ""
+
+
 @dataclass(frozen=True)
 class Shop:
     """What all sides answer from: a champion in the registry, its features online, and everyone's keys."""
@@ -67,6 +74,8 @@ class Shop:
     spec: ModelSpec
     server: str
     mlflow: str
+    bare: str
+    key: str  # of a client
     keys: list[str]
     features: dict[str, dict[str, Any]]
 
@@ -87,8 +96,21 @@ class Shop:
         rows = [[self.features[key][name] for name in columns] for key in keys]
         return json.dumps({"dataframe_split": {"columns": columns, "data": rows}}).encode()
 
+    def asking(self, keys: Sequence[list[str]]) -> tuple[str, list[bytes]]:
+        """Evergreen's address, and whole requests of these entities."""
+        path, key = f"/models/{self.spec.model}/predict", bearer(self.key)
+        return self.server, [load.request(self.server, path, self.request(some), key) for some in keys]
+
+    def asking_peer(self, keys: Sequence[list[str]]) -> tuple[str, list[bytes]]:
+        """The same of MLflow."""
+        return self.mlflow, [load.request(self.mlflow, "/invocations", self.peer_request(some)) for some in keys]
+
+    def asking_bare(self, keys: Sequence[list[str]]) -> tuple[str, list[bytes]]:
+        """The same of the bare handler."""
+        return self.bare, [load.request(self.bare, "/", self.request(some)) for some in keys]
+
     def evergreen(self) -> Client:
-        return Client(self.server, f"/models/{self.spec.model}/predict")
+        return Client(self.server, f"/models/{self.spec.model}/predict", self.key)
 
     def peer(self) -> Client:
         return Client(self.mlflow, "/invocations")
@@ -177,12 +199,23 @@ def opened(here: Settings) -> Iterator[Shop]:
             },
             lambda: answers(f"{url}/ping"),
         )
-        print("  starting both servers")
-        with workload.service(here, services["server"]), workload.service(here, peer):
+        beside = free_port()
+        bare = Service(
+            "bare-asgi-handler",
+            [sys.executable, "-m", "benchmarks.bare_server", str(beside), spec.model],
+            {**services["server"].environment, "PYTHONPATH": str(PROJECT)},
+            lambda: answers(f"http://127.0.0.1:{beside}/ping"),
+        )
+        print("  starting the servers")
+        with ExitStack() as running:
+            for each in (services["server"], peer, bare):
+                running.enter_context(workload.service(here, each))
             while not answers(f"{here.server_url}/readyz"):
                 time.sleep(0.2)
-            keys, features = online(run)
-            yield Shop(spec, here.server_url, url, keys, features)
+            _, client = client_keys.add("benchmark", [], "benchmark")
+            names, features = online(run)
+            time.sleep(2)  # until the server has read who may ask
+            yield Shop(spec, here.server_url, url, f"http://127.0.0.1:{beside}", client, names, features)
 
 
 def train_champion(run: Run) -> None:

@@ -43,16 +43,19 @@ class Features:
         self._spec = spec
         self._read = rows if read is None else read
         self.tables = [online_tables.view_name(spec.dataset_of(view), view) for view in spec.features]
-        self._keys = [Keys(spec.entity_of(view).columns) for view in spec.features]
+        columns = [tuple(spec.entity_of(view).columns) for view in spec.features]
+        keys = {names: Keys(names) for names in columns}  # views about the same share theirs
+        self._keys = [keys[names] for names in columns]
         self._names = [[*declared.features] for declared in spec.features.values()]
         self._readers = [Reader(names) for names in self._names]
 
-    def read(self, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def read(self, requests: Sequence[Mapping[str, Any]], read: Rows | None = None) -> list[dict[str, Any]]:
         """The newest features of each request's entities, in the order of the requests.
 
         Args:
             requests: key column → value of each request; one that is null, or that the store does not know, has no
                 features.
+            read: reads the rows this time; None: as ever.
 
         Returns:
             `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}`
@@ -67,20 +70,21 @@ class Features:
             return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
         if not requests:
             return []
-        wanted = [[keys.of(request) for request in requests] for keys in self._keys]
+        named = {keys: [keys.of(request) for request in requests] for keys in self._keys}
+        wanted = [named[keys] for keys in self._keys]
         stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self.tables]
-        for number, key, at, packed in self._rows([list({*keys}) for keys in wanted]):
+        for number, key, at, packed in self._rows([list({*keys}) for keys in wanted], read or self._read):
             stored[number][key] = (at, self._readers[number].values(packed))
         return [
             self._answer([of_view.get(key) for of_view, key in zip(stored, keys, strict=True)])
             for keys in zip(*wanted, strict=True)
         ]
 
-    def _rows(self, keys: Sequence[Sequence[bytes | None]]) -> list[Row]:
+    def _rows(self, keys: Sequence[Sequence[bytes | None]], read: Rows) -> list[Row]:
         doing = f"reading online features of {self._spec.model}"
         with answering(doing):
             try:
-                return self._read(self.tables, keys)
+                return read(self.tables, keys)
             except psycopg.errors.UndefinedTable as error:
                 raise PermanentError(
                     doing,
@@ -101,7 +105,7 @@ class Features:
             else:
                 times.append(found[0])
                 values = found[1]
-                features.update((name, values.get(name)) for name in names)
+                features |= {name: values.get(name) for name in names}
         return {
             "features": features,
             "features_at": max((at for at in times if at is not None), default=None),

@@ -155,7 +155,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         )
         with self._connections(config).connection() as connection, connection.transaction():
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
-            self._merge(connection, config, view, instead)
+            self._merge(connection, config, view, instead)  # tells of both
 
     def erase(self, config: RepoConfig, view: str, part: Mapping[str, str | int], *, alone: bool, apply: bool) -> int:
         """Remove the rows of the entities that have a join key of this value, whatever their event time; returns how
@@ -176,7 +176,11 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             keys = (
                 [_key(config, packing.entity(part))] if alone else list(self._having(connection, config, table, part))
             )
-            return len(connection.execute((verb if apply else look).format(table=table), [keys]).fetchall())
+            with connection.transaction():
+                found = connection.execute((verb if apply else look).format(table=table), [keys]).fetchall()
+                if apply and found:
+                    online_tables.tell(connection, view)
+            return len(found)
 
     def _having(
         self, connection: Connection, config: RepoConfig, table: sql.Identifier, part: Mapping[str, str | int]
@@ -215,6 +219,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                 " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
             ).format(table=online_tables.of(config.project, view))
         )
+        online_tables.tell(connection, view)
 
     def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
         with self._connections(config).connection() as connection:

@@ -12,6 +12,7 @@ from evergreen.database.locks import alone
 
 log = logging.getLogger(__name__)
 
+CHANGED = "evergreen_online"  # the channel on which Postgres tells which view's rows were changed
 _LONGEST_NAME = 63  # bytes of an identifier in Postgres
 
 
@@ -48,6 +49,11 @@ def make(connection: Connection, table: sql.Identifier) -> None:
         ).format(table)
     )
     note_nothing(connection, table)
+
+
+def tell(connection: Connection, view: str) -> None:
+    """Let whoever keeps a copy of a view's rows hear that they were changed, as soon as the transaction has ended."""
+    connection.execute("select pg_notify(%s, %s)", [CHANGED, view])
 
 
 def note_nothing(connection: Connection, table: sql.Identifier) -> None:

@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Its client's own patience is minutes: a server tells at once that MLflow is away, and asks again by itself.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    # Feast, where a process that starts us has imported it, leaves this behind. Counters would then be in files, for
+    # servers of several processes: this is one, and to count there takes several times as long.
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(name, None)
     if options.until_stdin_closes:
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -54,12 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # folder that is being edited disturbs nothing.
         models = Models(names(settings().models), Kept(settings().home / "served"))
     hosts = allowed(options.host, settings().server_url)
-    if options.model:
-        app = create_probe_app(models, hosts)
-    else:
-        app = create_serving_app(models, hosts, options.port, keys_needed=needed(options.host))
     listen(
-        app,
+        create_probe_app(models, hosts)
+        if options.model
+        else create_serving_app(models, hosts, options.port, keys_needed=needed(options.host)),
         host=options.host,
         port=options.port,
         trusted=settings().trusted_proxies,

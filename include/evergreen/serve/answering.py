@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from evergreen.features.online_rows import Rows
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
@@ -21,6 +22,7 @@ from evergreen.spec.keyed import Keyed
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _LONGEST = 500  # characters of why a version failed
 
 
@@ -86,14 +88,17 @@ def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
     return [answers[at] for at in range(len(requests))]
 
 
-def answer(asked: Asked) -> Made:
+def answer(asked: Asked, read: Rows | None = None) -> Made:
     """The answer to a request.
+
+    Args:
+        read: reads the rows of the online store; None: as its version does.
 
     Raises:
         ValueError: the version answers with what is no prediction.
     """
     started = time.perf_counter()
-    online = asked.loaded.online.read(asked.entities)
+    online = asked.loaded.online.read(asked.entities, read)
     return _made(asked, online, time.perf_counter() - started)
 
 
@@ -154,7 +159,7 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
     """
     started = time.perf_counter()
     loaded, entities, request_id, as_of = asked.loaded, asked.entities, asked.request_id, asked.as_of
-    spec, about = loaded.spec, loaded.spec.entity
+    spec, about, problem = loaded.spec, loaded.spec.entity, loaded.problem
     inputs, dated, bounds = loaded.inputs, loaded.dated, loaded.bounds
     stale = [_stale(bounds, values["views_at"], as_of) for values in online]
     refused = {
@@ -173,12 +178,12 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
         for name, kind in dated.items():
             of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
     predictions = loaded.predict(list(features.values())) if known else None
-    if predictions is not None and not spec.problem.is_answer(predictions, len(known)):
-        raise ValueError(f"version {loaded.version.number} answered with what is not {spec.problem.answered}")
+    if predictions is not None and not problem.is_answer(predictions, len(known)):
+        raise ValueError(f"version {loaded.version.number} answered with what is not {problem.answered}")
     seconds = reading + time.perf_counter() - started
-    answers = [] if predictions is None else spec.problem.answers(predictions)
+    answers = [] if predictions is None else problem.answers(predictions)
     scores = dict(zip(known, answers, strict=True))
-    decided = None if predictions is None else loaded.problem.classes_of(predictions)
+    decided = None if predictions is None else problem.classes_of(predictions)
     classes = {} if decided is None else dict(zip(known, decided, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown, places = [], [], asked.at
@@ -225,7 +230,7 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
         rows,
         unknown,
         list(refused.values()),
-        Counter(view for views in stale for view in views),
+        Counter(view for views in stale for view in views) if any(stale) else {},
         _unseen(loaded.categories, features.values()),
     )
 
@@ -240,7 +245,7 @@ def _content(asked: Asked, items: Sequence[Mapping[str, Any]]) -> bytes:
     }
     if asked.role != "champion":
         content["role"] = asked.role
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _JSON(content).encode()
 
 
 def _named(about: Keyed, entity: Mapping[str, Any]) -> str:
@@ -274,6 +279,7 @@ def _refusal(bounds: Mapping[str, Freshness], stale: Mapping[str, timedelta]) ->
 
 
 def _unseen(categories: Mapping[str, frozenset[str]], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
-    return Counter(
+    found = [
         name for row in rows for name, seen in categories.items() if row[name] is not None and row[name] not in seen
-    )
+    ]
+    return Counter(found) if found else {}

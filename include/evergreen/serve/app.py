@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from evergreen.database.connections import OWN
 from evergreen.features.online_copy import OnlineCopy
@@ -17,7 +17,7 @@ from evergreen.serve import documentation, refusals
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following, name
 from evergreen.serve.hosts import Hosts
-from evergreen.serve.hot import ShortWay
+from evergreen.serve.hot import Hot
 from evergreen.serve.keyring import Keyring
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
@@ -25,6 +25,7 @@ from evergreen.serve.models import Models
 from evergreen.serve.pulse import Pulse
 from evergreen.serve.routes import docs, health, predict, probe, protocols
 from evergreen.serve.routes import models as listing
+from evergreen.serve.short_way import ShortWay
 from evergreen.serve.space import Space
 from evergreen.serve.state import FEATURES, ServingState, State
 from evergreen.settings import settings
@@ -40,7 +41,7 @@ def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
     return app
 
 
-def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *, keys_needed: bool = False) -> FastAPI:
+def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *, keys_needed: bool = False) -> ASGIApp:
     """Answers clients; a replica that follows the ledger."""
     keys = Keyring(keys_needed)
     space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port), keys)
@@ -60,15 +61,17 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
         server.guards.start()
         server.copy.start()
         server.unlogged.start()
+        server.commits.start()
         yield
         models.stop()
+        server.commits.stop()
         await run_in_threadpool(server.close)
 
     app = _app(server, hosts, lifespan, Middleware(ShortWay, route=predict.route(), server=server))
     app.include_router(predict.router)
     app.include_router(protocols.router)
     documentation.install(app, models, predict.PATH)
-    return app
+    return Hot(app, server, hosts)
 
 
 def _app(server: State, hosts: Hosts, lifespan: Lifespan[FastAPI] | None = None, *within: Middleware) -> FastAPI:

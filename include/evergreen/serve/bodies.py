@@ -29,7 +29,13 @@ async def read(request: Request, kind: type[Kind]) -> Kind:
         body = kind.model_validate_json(content)
     except ValidationError as error:
         raise _refused(error) from None
-    _refuse_duplicates(content)
+    if names := twice(content):
+        raise RequestValidationError(
+            [
+                {"type": "duplicate_key", "loc": ("body", name), "msg": "the key stands twice in one object"}
+                for name in names[:_SHOWN]
+            ]
+        )
     return body
 
 
@@ -52,26 +58,21 @@ def _in_our_words(mistake: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": mistake["type"], "loc": ("body", *mistake["loc"]), "msg": message}
 
 
-def _refuse_duplicates(content: bytes) -> None:
-    """Of a key that is there twice pydantic takes the last: the client may have meant the first.
+def twice(content: bytes) -> list[str]:
+    """The keys that stand twice in one object of a body. Of such a one pydantic takes the last: the client may have
+    meant the first.
 
     It has read the content before, so that it is JSON, of bounded depth.
     """
-    twice: list[str] = []
+    found: list[str] = []
 
     def keys(pairs: list[tuple[str, Any]]) -> None:
         names = {name for name, _ in pairs}
         if len(names) < len(pairs):
             seen: set[str] = set()
-            twice.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # `add` gives nothing, which is false: that is what is used
+            found.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # `add` gives nothing, which is false: that is what is used
 
     json.loads(
         content.decode(), object_pairs_hook=keys, parse_int=len, parse_float=len, parse_constant=len
     )  # numbers do not matter
-    if twice:
-        raise RequestValidationError(
-            [
-                {"type": "duplicate_key", "loc": ("body", name), "msg": "the key stands twice in one object"}
-                for name in twice[:_SHOWN]
-            ]
-        )
+    return found

@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Iterable, Mapping
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from evergreen.addresses import is_loopback
 from evergreen.quoting import shown
@@ -39,8 +38,11 @@ class Keyring:
         """These are the good ones from now on; called by another thread than `client`."""
         self._keys = {key.id: key for key in keys}
 
-    def client(self, request: Request, model: str) -> str | None:
+    def client(self, header: str, model: str) -> str | None:
         """Who asks for predictions of a model, by the key; None: no key is needed.
+
+        Args:
+            header: the request's `Authorization`; empty: it has none.
 
         Raises:
             HTTPException: 401, there is no key, or none that is good; 403, it is not for this model; 503, no keys could
@@ -50,7 +52,6 @@ class Keyring:
             return None
         if self._keys is None:
             raise HTTPException(503, "this server has not yet read who may ask it", headers={"Retry-After": "1"})
-        header = request.headers.get("authorization", "")
         text = header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
         key = self._keys.get(id_of(text) or "")
         if key is None or not hmac.compare_digest(key.digest, digest(text)):

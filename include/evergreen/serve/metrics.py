@@ -156,7 +156,10 @@ class Metrics:
             self.registry.register(_Data(data))
         if following is not None:
             self.registry.register(_Following(following))
-        self._counted = lru_cache(1_000)(self._counters)  # to find them by their labels costs more than to count
+        # To find a counter by its labels costs more than to count.
+        self._counted = lru_cache(1_000)(self._counters)
+        self._predicted = lru_cache(1_000)(lambda model, version: self._predictions.labels(model, str(version)))
+        self._without = lru_cache(1_000)(lambda model: self._unknown.labels(model))
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
         self._seconds = Histogram(
             "evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
@@ -202,8 +205,10 @@ class Metrics:
         the same, so that nobody can make up labels."""
         path = getattr(request.scope.get("route"), "path", "other")
         model = request.scope.get("path_params", {}).get("model")
-        if model not in self._models.slots:
-            model = None
+        self.counted(path, model if model in self._models.slots else None, status, seconds)
+
+    def counted(self, path: str, model: str | None, status: int, seconds: float) -> None:
+        """Count a request under the path of its route, with the model that it named, where there is such a one."""
         requests, took = self._counted(path, model, status)
         requests.inc()
         took.observe(seconds)
@@ -216,11 +221,11 @@ class Metrics:
     def predicted(self, model: str, made: Made) -> None:
         """Count an answer's predictions, the entities it had none for, by feature the categories that the version never
         saw, and what the version beside the champion failed in."""
-        for version, count in Counts(row.version for row in made.rows).items():
-            self._predictions.labels(model, str(version)).inc(count)
+        for version, count in Counts([row.version for row in made.rows]).items():
+            self._predicted(model, version).inc(count)
         for row in made.failed:
             self._failed.labels(model, str(row.version)).inc()
-        self._unknown.labels(model).inc(len(made.unknown))
+        self._without(model).inc(len(made.unknown))
         for view, count in made.stale.items():
             self._stale.labels(model, view).inc(count)
         for feature, count in made.unseen.items():

@@ -27,6 +27,18 @@ _ANY_HOST = frozenset({"/healthz", "/readyz"})  # probes ask by whatever address
 _HUNG_UP = 499  # never sent: counts requests whose client went away
 
 
+class RequestIds:
+    """An id for each request, ours alone: the log's rows are keyed by it."""
+
+    def __init__(self) -> None:
+        # Begun by the system's, and no call of the system's for each: it gives the interpreter's lock away.
+        self._random = random.Random(secrets.randbits(256))
+
+    def next(self) -> str:
+        """One that nobody had."""
+        return f"{self._random.getrandbits(128):032x}"
+
+
 class Exchange:
     """One request and its answer. Whatever goes wrong within is answered and counted like everything else."""
 
@@ -34,8 +46,7 @@ class Exchange:
         self._app = app
         self._metrics = metrics
         self._hosts = hosts
-        # Begun by the system's, and no call of the system's for each: it gives the interpreter's lock away.
-        self._random = random.Random(secrets.randbits(256))
+        self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +56,7 @@ class Exchange:
         if scope["method"] == "HEAD":  # whatever can be got has a head, of which the protocol sends no content
             scope = {**scope, "method": "GET"}
         request = Request(scope)
-        request.state.id = f"{self._random.getrandbits(128):032x}"  # ours alone: the log's rows are keyed by it
+        request.state.id = self._ids.next()
 
         async def answer(message: Message) -> None:
             nonlocal status

@@ -145,17 +145,23 @@ def write_late(rows: Sequence[Prediction]) -> None:
         psycopg.DataError: one of them has a value that Postgres does not hold; none is written.
     """
     with psycopg.connect(database.url(), **_BOUNDED) as connection:
-        _make_tables(connection, _days(rows))
+        make_tables(connection, days_of(rows))
         TABLE.insert(connection, rows)
 
 
-def _days(rows: Iterable[Prediction]) -> set[tuple[str, date]]:
+def days_of(rows: Iterable[Prediction]) -> set[tuple[str, date]]:
     """The models of rows, each with the days that have a table of their own."""
     moments = {(row.model, row.as_of) for row in rows}  # one of each request
     return {(model, in_utc(moment).date()) for model, moment in moments}
 
 
-def _make_tables(connection: psycopg.Connection, new: Iterable[tuple[str, date]]) -> None:
+def connected() -> psycopg.Connection:
+    """A connection to write the log by, with bounds on what it waits for."""
+    return psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
+
+
+def make_tables(connection: psycopg.Connection, new: Iterable[tuple[str, date]]) -> None:
+    """Make the tables of models' days that have none."""
     for model, day in sorted(new):
         connection.execute("select take_predictions(%s, %s)", [model, day])
 
@@ -285,7 +291,7 @@ class PredictionLog:
         for _ in range(2):
             try:
                 if self._connection is None:
-                    self._connection = self._open()
+                    self._connection = connected()
                 self._take_days(self._connection, requests)
                 return _write(self._connection, requests)
             except psycopg.DataError:
@@ -300,13 +306,9 @@ class PredictionLog:
 
     def _take_days(self, connection: psycopg.Connection, requests: list[_Request]) -> None:
         """Make the tables of days that have none yet: about once per day and model."""
-        new = _days(row for request in requests for row in request.rows) - self._taken
-        _make_tables(connection, new)
+        new = days_of(row for request in requests for row in request.rows) - self._taken
+        make_tables(connection, new)
         self._taken |= new
-
-    @staticmethod
-    def _open() -> psycopg.Connection:
-        return psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
 
 
 def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:

@@ -323,19 +323,32 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _AnswerTransport:
-    """What a request's cycle sees of the connection: all that it uses."""
+    """What a request's cycle sees of the connection: all that it uses. An answer's head goes with its body, where that
+    follows at once: a call of the system's takes as long as much else that is done for a request."""
 
     def __init__(self, connection: BoundedProtocol) -> None:
         self._connection = connection
+        self._held = b""
 
     def write(self, data: bytes) -> None:
-        self._connection.transport.write(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+            self._connection.transport.write(data)
+        else:
+            self._held = data
+            self._connection.loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        if self._held:
+            data, self._held = self._held, b""
+            self._connection.transport.write(data)
 
     def is_closing(self) -> bool:
         return self._connection._closing or self._connection.transport.is_closing()
 
     def close(self) -> None:
         """The answer was the connection's last."""
+        self._send()
         if not self._connection._closing:
             if self._connection.cycle.more_body or self._connection._reading is not _Reading.BETWEEN:
                 self._connection._end()

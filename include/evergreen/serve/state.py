@@ -13,6 +13,7 @@ from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.answering import Asked, Made, answer, answer_together
 from evergreen.serve.batches import Batches
+from evergreen.serve.commits import Commits
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following
 from evergreen.serve.guards import Guards
@@ -98,6 +99,7 @@ class ServingState(State):
     # answered within the patience of those in it.
     small: Pipeline = field(init=False)
     large: Pipeline = field(init=False)
+    commits: Commits = field(init=False)  # of the log, of plain requests
     # Of versions with a graph, of which a request of one entity takes less than a thread's turn.
     together: Batches[Asked, Made] = field(
         default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
@@ -121,10 +123,11 @@ class ServingState(State):
             Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.size > 0))
             for lane in (small, large)
         )
+        self.commits = Commits(self.small.log)
         self.metrics.copied(lambda: self.copy.size)
         replica = self.following.replica
         self.guards = Guards(f"guard of {replica}", lambda model, rollout: self.models.slots[model].withdraw(rollout))
-        self.shadows = Shadows(lambda: self.together.taken > 0, self.guards, self.metrics.left_out)
+        self.shadows = Shadows(lambda: self.together.taken > 0 or self.commits.busy, self.guards, self.metrics.left_out)
 
     @property
     def warnings(self) -> list[str]:

@@ -23,6 +23,7 @@ SECONDS = 3.0  # until a change of the keys has reached a replica
 @pytest.fixture
 def reachable(alone: ServedModel) -> Iterator[ServedModel]:
     """A model whose server listens on all addresses, and has been told nothing of keys."""
+    alone.graphs = True
     alone.serve("--host", "0.0.0.0")
     alone.champion(3)
     yield alone

@@ -22,9 +22,10 @@ from evergreen.serve.models import Models
 
 name, customer = sys.argv[1:]
 models = Models([name])
-with TestClient(create_serving_app(models, Hosts())) as client:
+hot = create_serving_app(models, Hosts())
+with TestClient(hot) as client:
     deadline = time.monotonic() + 60
-    while not (models.slots[name].looked and client.app.state.server.data.standings) and time.monotonic() < deadline:
+    while not (models.slots[name].looked and hot.app.state.server.data.standings) and time.monotonic() < deadline:
         time.sleep(0.05)
     answers = [client.post(f"/models/{name}/predict", json={"entity": {"customer_id": customer}})]
     answers += [client.get(path) for path in ("/readyz", "/metrics", "/docs", f"/models/{name}")]

@@ -84,7 +84,9 @@ def sending(served: ServedModel, url: str | None = None) -> Iterator[Clients]:
         task.result()
 
 
-def test_versions_are_swapped_under_load_without_a_failed_request(served: ServedModel) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_versions_are_swapped_under_load_without_a_failed_request(served: ServedModel, graphs: bool) -> None:
+    served.graphs = graphs
     served.champion(3)
     with sending(served) as clients:
         for version, move in (
@@ -161,7 +163,11 @@ def test_while_features_that_are_not_copied_are_away_requests_are_refused_soon(
     server.wait()
 
 
-def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: ServedModel) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(
+    alone: ServedModel, graphs: bool
+) -> None:
+    alone.graphs = graphs
     alone.serve()
     alone.champion(3)
     with sending(alone) as clients:
@@ -185,7 +191,9 @@ def _idle(clients: Clients, seconds: float = 0.5) -> bool:
     return not clients.ended.wait(seconds) and len(clients.answered) == before
 
 
-def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: ServedModel) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: ServedModel, graphs: bool) -> None:
+    alone.graphs = graphs
     server = alone.serve()
     alone.champion(3)
     with ThreadPoolExecutor(1) as pool:

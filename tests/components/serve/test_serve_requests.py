@@ -22,10 +22,11 @@ from evergreen.registry import loading
 from .conftest import _TYPES, ServedModel, SharedServer, at, customer, put_online, until
 
 
-@pytest.fixture(scope="module")
-def open_shop(shared_server: SharedServer) -> ServedModel:
-    """A model whose version 1 serves."""
+@pytest.fixture(scope="module", params=[False, True], ids=["pipeline", "graph"])
+def open_shop(shared_server: SharedServer, request: pytest.FixtureRequest) -> ServedModel:
+    """A model whose version 1 serves, by its pipeline or by a graph, which plain requests take another way to."""
     served = shared_server.next_model()
+    served.graphs = request.param
     served.champion(3)
     return served
 

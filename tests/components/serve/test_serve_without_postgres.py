@@ -6,11 +6,8 @@ import time
 
 import pytest
 
-from evergreen.features.online_copy import OnlineCopy
-from evergreen.features.online_rows import Features
-
 from .cable import Cable
-from .conftest import CUSTOMERS, ServedModel, at, customer, put_online, until
+from .conftest import ServedModel, at, customer, until
 from .test_serve_load import sending
 from .test_serve_replicas import replica
 
@@ -20,6 +17,7 @@ def test_while_postgres_is_away_no_request_fails_and_every_answer_is_in_the_log_
     features = Cable(alone.settings.database_url("feast"))
     server = replica(alone, DATABASE_EVERGREEN=own.url, DATABASE_FEAST=features.url)
     server.wait()
+    alone.graphs = True
     alone.champion(3)
     expected = alone.answers(1)
     until(lambda: server.metric("evergreen_feature_copy_bytes") > 0, "the features are copied", 20)
@@ -61,31 +59,3 @@ def test_features_that_do_not_fit_are_not_copied_and_then_there_is_no_answer_wit
     features.cut()
     server.wait(503)
     assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
-
-
-def test_a_copy_follows_what_is_written_and_is_bounded(alone: ServedModel, caplog: pytest.LogCaptureFixture) -> None:
-    tables = Features(alone.spec).tables
-    away = False
-    copy = OnlineCopy(10_000_000, lambda: tables, lambda: away)
-    copy.start()
-    try:
-        reader = Features(alone.spec, copy.rows)
-        asked = [{"customer_id": customer(number)} for number in range(CUSTOMERS)]
-        until(lambda: copy.has(tables), "it is copied")
-        away = True
-        before = reader.read(asked)
-        away = False
-        assert before == Features(alone.spec).read(asked)
-        put_online(alone.spec, 3, [customer(number) for number in range(CUSTOMERS)][::-1])
-        now = reader.read(asked)
-        assert now == Features(alone.spec).read(asked) != before, "the store is read while it answers"
-        away = True
-        until(lambda: reader.read(asked) == now, "the copy is as new", 20)
-        assert reader.read([{"customer_id": "nobody"}])[0]["features_at"] is None
-        tight = OnlineCopy(copy.size - 1, lambda: tables, lambda: True)
-        tight.start()
-        until(lambda: "is not copied: it does not fit" in caplog.text, "one does not fit")
-        assert not tight.has(tables) and tight.size < copy.size, "what does not fit is not copied"
-        tight.stop()
-    finally:
-        copy.stop()

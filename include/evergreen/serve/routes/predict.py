@@ -32,7 +32,9 @@ router = APIRouter()
 @router.post(PATH)
 async def predict(model: str, request: Request, server: SharedServing) -> Response:
     """Answer once every row is in the prediction log; the same again to a retry with the same `Idempotency-Key`."""
-    who = server.keys.client(request, model) or source(request.scope, settings().trusted_proxies)
+    who = server.keys.client(request.headers.get("authorization", ""), model) or source(
+        request.scope, settings().trusted_proxies
+    )
     server.slot(model)  # else nothing about it is worth looking up
     deadlines.begin(request.headers)
     header = request.headers.get(HEADER)

@@ -1,0 +1,165 @@
+"""Plain requests take the event loop's own way and are answered as by any other; all others take the long one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from evergreen.features import online_copy
+from evergreen.serve.app import create_serving_app
+from evergreen.serve.hosts import Hosts
+from evergreen.serve.hot import ENTITIES, Hot
+from evergreen.serve.models import Models
+from evergreen.serve.state import ServingState
+
+from .conftest import CUSTOMERS, ServedModel, at, customer, put_online, until
+
+LONG = {"grpc-timeout": "20S"}  # a header that changes nothing here, and is for the long way to look at
+
+
+@dataclass
+class Shop:
+    """A server in this process, and which of its requests took the long way."""
+
+    served: ServedModel
+    client: TestClient
+    state: ServingState
+    long: list[str] = field(default_factory=list)
+
+    def ask(self, content: str | bytes, **headers: str) -> httpx.Response:
+        headers = {"content-type": "application/json", **headers}
+        return self.client.post(f"/models/{self.served.name}/predict", content=content, headers=headers)
+
+    def hot(self, content: str | bytes, **headers: str) -> httpx.Response:
+        """Ask, and see that it took the event loop's own way."""
+        before = len(self.long)
+        response = self.ask(content, **headers)
+        assert len(self.long) == before, "it took the long way"
+        return response
+
+    def slow(self, content: str | bytes, **headers: str) -> httpx.Response:
+        """Ask, and see that it took the long way."""
+        before = len(self.long)
+        response = self.ask(content, **headers)
+        assert len(self.long) == before + 1, "it did not take the long way"
+        return response
+
+
+@pytest.fixture
+def shop(alone: ServedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(online_copy, "FRESH", 60.0)  # also on a busy machine
+    alone.graphs = True
+    server = alone.serve()
+    alone.champion(3)
+    server.stop()
+    models = Models([alone.name])
+    app = create_serving_app(models, Hosts())
+    assert isinstance(app, Hot)
+    with TestClient(app) as client:
+        shop = Shop(alone, client, app.app.state.server)  # type: ignore[attr-defined]  # FastAPI's application
+        beyond = app.app
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            shop.long.append(scope["path"])
+            await beyond(scope, receive, send)
+
+        app.app = watched
+        slot = models.slots[alone.name]
+        until(lambda: slot.current is not None and shop.state.copy.fresh(slot.current.online.tables), "it serves")
+        until(lambda: shop.state.commits.open, "the log is open")
+        yield shop
+
+
+def body(*numbers: int) -> str:
+    asked = [{"customer_id": customer(number)} for number in numbers]
+    return json.dumps({"entity": asked[0]} if len(asked) == 1 else {"entities": asked})
+
+
+def test_a_plain_request_is_answered_and_logged_as_by_the_long_way(shop: Shop) -> None:
+    rows: list[Any] = []
+    for numbers in ((1,), (1, 2, 3), (1, 1), tuple(range(ENTITIES))):
+        ours, other = shop.hot(body(*numbers)), shop.slow(body(*numbers), **LONG)
+        assert (ours.status_code, other.status_code) == (200, 200), (ours.text, other.text)
+        for response in (ours, other):
+            assert response.headers["x-request-id"] == response.json()["request_id"]
+        assert {*ours.headers} == {*other.headers}
+        mine, theirs = (each.json() | {"request_id": "", "as_of": ""} for each in (ours, other))
+        assert mine == theirs and [*mine] == [*theirs]
+        logged = shop.served.logged()
+        for position in range(len(numbers)):
+            rows = [logged[each.json()["request_id"], position] for each in (ours, other)]
+            same = [{**vars(row), "request_id": "", "as_of": "", "logged_at": "", "seconds": ""} for row in rows]
+            assert same[0] == same[1]
+            assert rows[0].as_of.isoformat() == ours.json()["as_of"]
+    requests = f'evergreen_requests_total{{path="/models/{shop.served.name}/predict",status="200"}}'
+    predictions = f'evergreen_predictions_total{{model="{shop.served.name}",version="1"}}'
+    told = shop.client.get("/metrics").text.splitlines()
+    assert f"{requests} 8.0" in told and f"{predictions} {2 * (1 + 3 + 2 + ENTITIES)}.0" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (body(*range(ENTITIES + 1)), {}, 200),
+        (body(1), {"content-type": "application/json; charset=utf-8"}, 200),
+        (body(1), {"idempotency-key": "a-key"}, 200),
+        (body(1) + " " * 5_000, {}, 200),
+        ('{"entity": {"customer_id": "nobody"}}', {}, 404),
+        ('{"entities": [{"customer_id": "nobody"}, {"customer_id": "c-001"}]}', {}, 200),
+        ('{"entity": {"customer_id": 7}}', {}, 422),
+        ('{"entity": {"customer_id": "c-001", "customer_id": "c-002"}}', {}, 422),
+        ('{"entity": {"customer_id": "c-001"}, "entity": {"customer_id": "c-002"}}', {}, 422),
+        ('{"entity": {"customer_id": "c-001", "more": 1}}', {}, 422),
+        ('{"entity": {"customer_id": "c-001"}, "as_of": "2026-01-05T00:00:00Z"}', {}, 200),
+        ("no json", {}, 422),
+        ("", {}, 422),
+        (body(1), {"content-type": "text/plain"}, 415),
+        (body(1), {"sec-fetch-site": "cross-site"}, 403),
+        (body(1), {"origin": "http://elsewhere.example"}, 403),
+        (body(1), {"grpc-timeout": "soon"}, 400),
+    ],
+)
+def test_whatever_is_not_plain_takes_the_long_way(
+    shop: Shop, content: str, headers: dict[str, str], status: int
+) -> None:
+    response = shop.slow(content, **headers)
+    assert response.status_code == status, response.text
+    for client in shop.state.clients._known.values():
+        assert client.entities > 19_900 - ENTITIES, "what the fast way charged was given back"
+
+
+def test_an_unknown_model_a_lost_copy_and_a_log_that_is_away_take_the_long_way(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.hot(body(1))
+    assert shop.client.post("/models/none/predict", json={}).status_code == 404
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.state.copy, "_heard", 0.0)
+        assert shop.ask(body(1)).status_code == 200
+    for connection in [*shop.state.commits._connections]:
+        shop.client.portal.call(connection.close)  # type: ignore[union-attr]  # within the block it has one
+    assert shop.ask(body(1)).status_code == 200
+    until(lambda: shop.state.commits.open, "it connects again")
+    shop.hot(body(1))
+
+
+def test_a_client_that_is_over_its_limit_is_refused_by_either_way(shop: Shop) -> None:
+    shop.hot(body(1))
+    (client,) = shop.state.clients._known.values()
+    client.entities = -1_000.0
+    response = shop.slow(body(1))
+    assert response.status_code == 429 and response.headers["retry-after"]
+
+
+def test_what_is_written_to_the_store_is_answered_within_a_moment(shop: Shop) -> None:
+    before = shop.hot(body(1)).json()["predictions"][0]
+    put_online(shop.served.spec, 3, [customer(number) for number in range(CUSTOMERS)][::-1])
+    until(lambda: shop.ask(body(1)).json()["predictions"][0]["features_at"] == at(3).isoformat(), "newer", 5)
+    assert shop.ask(body(1)).json()["predictions"][0]["prediction"] != before["prediction"]
