@@ -58,21 +58,39 @@ def _in_our_words(mistake: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": mistake["type"], "loc": ("body", *mistake["loc"]), "msg": message}
 
 
+class _Twice(Exception):
+    """A key stands twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
+        raise _Twice
+
+
+_NUMBERS: dict[str, Any] = {"parse_int": len, "parse_float": len, "parse_constant": len}  # which do not matter
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, **_NUMBERS)
+
+
 def twice(content: bytes) -> list[str]:
     """The keys that stand twice in one object of a body. Of such a one pydantic takes the last: the client may have
     meant the first.
 
     It has read the content before, so that it is JSON, of bounded depth.
     """
+    text = content.decode().strip()
+    try:
+        _DECODER.raw_decode(text)
+        return []
+    except _Twice:
+        return _named_twice(text)
+
+
+def _named_twice(text: str) -> list[str]:
     found: list[str] = []
 
     def keys(pairs: list[tuple[str, Any]]) -> None:
-        names = {name for name, _ in pairs}
-        if len(names) < len(pairs):
-            seen: set[str] = set()
-            found.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # `add` gives nothing, which is false: that is what is used
+        seen: set[str] = set()
+        found.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # `add` gives nothing, which is false: that is what is used
 
-    json.loads(
-        content.decode(), object_pairs_hook=keys, parse_int=len, parse_float=len, parse_constant=len
-    )  # numbers do not matter
+    json.loads(text, object_pairs_hook=keys, **_NUMBERS)
     return found

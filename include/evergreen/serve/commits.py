@@ -128,6 +128,7 @@ class Commits:
         self._taken: set[tuple[str, date]] = set()  # models and days that are known to have a table
         self._sending = self._stopped = False
         self._opener: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for it is a call of the system's
 
     @property
     def open(self) -> bool:
@@ -141,8 +142,9 @@ class Commits:
 
     def start(self) -> None:
         """Open the connections, and again whenever one was lost."""
+        self._loop = asyncio.get_running_loop()
         if not self._stopped and (self._opener is None or self._opener.done()):
-            self._opener = asyncio.get_running_loop().create_task(self._connect())
+            self._opener = self._loop.create_task(self._connect())
 
     def stop(self) -> None:
         """End, once nobody waits."""
@@ -155,16 +157,17 @@ class Commits:
     def append(self, rows: Sequence[Prediction]) -> asyncio.Future[None]:
         """Log a request's rows; done when they are committed, or, while Postgres is away, kept on disk. Fails as
         `PredictionLog.append` does."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        assert self._loop is not None, "it is started first"
+        done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(_Waiting(rows, done))
         self.go_on()
         return done
 
     def go_on(self) -> None:
         """Send what waits, once the requests that arrived together have all been worked on."""
-        if self._waiting and not self._sending:
+        if self._waiting and not self._sending and self._loop is not None:
             self._sending = True
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
 
     def ended(self, group: Sequence[_Waiting], days: set[tuple[str, date]], *, failed: bool) -> None:
         """A group was committed, or was not for all that is known."""
