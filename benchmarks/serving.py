@@ -23,7 +23,7 @@ from evergreen.settings import Settings
 
 REQUESTS = {1: 300, 50: 100, 1000: 20}  # entities of a request → requests timed
 CLIENTS, SECONDS, ROUNDS = 8, 4.0, 2  # of the throughput
-STARTS = 5  # of the server, for each thing that may be the matter with MLflow
+STARTS = 3  # of the server, for each thing that may be the matter with MLflow
 FIRST_ANSWER = 5.0  # seconds from its start that the server may take while MLflow is away or hangs
 
 

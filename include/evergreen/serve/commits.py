@@ -23,6 +23,7 @@ from psycopg import pq
 
 from evergreen.database.arrays import binary
 from evergreen.errors import EvergreenError
+from evergreen.serve.admission import too_busy
 from evergreen.serve.predictions import TABLE, Prediction, PredictionLog, connected, days_of
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ _CONNECTIONS = 2
 _ROWS_A_COMMIT = 1_000
 _REQUESTS_WAITING = 200  # beyond it the others take the long way, where they are refused if that is full too
 _PATIENCE = 5.0  # seconds until a group that is not committed is tried by `PredictionLog`
+_REST = 25.0  # seconds that `PredictionLog` has for it then
 _AGAIN = 1.0  # seconds until a connection is tried again
 _STATEMENT, _TEXT, _BINARY = b"predictions", 0, 1
 _NUMBERS = itertools.count(1)
@@ -215,9 +217,16 @@ class Commits:
                 self._elsewhere(group)
 
     def _elsewhere(self, group: Sequence[_Waiting], days: set[tuple[str, date]] | None = None) -> None:
+        assert self._loop is not None
         for each in group:
-            logged = asyncio.wrap_future(self._otherwise.append(each.rows))
+            logged = asyncio.wrap_future(self._otherwise.append(each.rows), loop=self._loop)
             logged.add_done_callback(lambda ended, each=each: self._told(each, ended, days))  # type: ignore[misc]
+            self._loop.call_later(_REST, self._give_up, each)
+
+    @staticmethod
+    def _give_up(each: _Waiting) -> None:
+        if not each.done.done():
+            each.done.set_exception(too_busy(f"the prediction log did not commit within {_PATIENCE + _REST:.0f} s", 1))
 
     def _told(self, each: _Waiting, ended: asyncio.Future[object], days: set[tuple[str, date]] | None) -> None:
         error = ended.exception()

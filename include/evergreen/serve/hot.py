@@ -1,4 +1,4 @@
-"""Plain requests for predictions, answered by the event loop's own thread before any framework sees them: a few
+"""Plain requests for predictions, answered by the event loop's own thread before any framework sees them: up to 50
 entities, to a version with a graph whose features are in memory, and no header that asks for more.
 
 Only what goes well is done here. Whatever else a request is or comes to (a mistake in its body, a limit of its client,
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evergreen.errors import EvergreenError
 from evergreen.serve import bodies, deadlines, refusals
-from evergreen.serve.admission import Client
+from evergreen.serve.admission import SMALL, Client
 from evergreen.serve.answering import Asked, Made, answer
 from evergreen.serve.clients import source
 from evergreen.serve.hosts import Hosts
@@ -28,14 +28,13 @@ from evergreen.serve.idempotency import HEADER
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.messages import Body
 from evergreen.serve.middleware import RequestIds
+from evergreen.serve.routes.predict import PATH
 from evergreen.serve.slot import Slot
 from evergreen.serve.state import ServingState
 from evergreen.settings import settings
 
-ENTITIES = 10  # of a plain request, at most: other requests wait meanwhile
-_BYTES = 4_000  # of its body
-_PATH = "/models/{model}/predict"
-_BEFORE, _AFTER = _PATH.split("{model}")
+BYTES = 10_000  # of a plain request's body, at most: others wait while it is worked on
+_BEFORE, _AFTER = PATH.split("{model}")
 _JSON = b"application/json"
 # Each asks for something, or says something of the client, that the long way looks at.
 _ASKING_FOR_MORE = frozenset(
@@ -71,7 +70,7 @@ class Hot:
             await send({"type": "http.response.start", "status": status, "headers": answer_headers})
             await send({"type": "http.response.body", "body": content})
         finally:
-            self._server.metrics.counted(_PATH, slot.model, status, time.perf_counter() - started)
+            self._server.metrics.counted(PATH, slot.model, status, time.perf_counter() - started)
 
     def _plain(self, scope: Scope) -> Headers | None:
         """The headers of a plain request; None: it is another one."""
@@ -80,7 +79,7 @@ class Hot:
         headers: Headers = dict(scope["headers"])
         if len(headers) < len(scope["headers"]) or not _ASKING_FOR_MORE.isdisjoint(headers):
             return None
-        if headers.get(b"content-type") != _JSON or len(headers.get(b"content-length", b"no size")) > len(str(_BYTES)):
+        if headers.get(b"content-type") != _JSON or len(headers.get(b"content-length", b"no size")) > len(str(BYTES)):
             return None
         host = headers.get(b"host", b"")
         if host not in self._ours:
@@ -104,7 +103,7 @@ class Hot:
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
         """Status, headers and content of the answer once its rows are in the log; None: it takes the long way."""
         loaded, server, content = slot.current, self._server, message.get("body", b"")
-        if loaded is None or message.get("more_body") or len(content) > _BYTES:
+        if loaded is None or message.get("more_body") or len(content) > BYTES:
             return None
         entities, request_id, committed = _entities(loaded, content), self._ids.next(), None
         if entities is None:
@@ -157,7 +156,7 @@ def _entities(loaded: Loaded, content: bytes) -> list[dict[str, Any]] | None:
     except ValidationError:
         return None
     requested: Sequence[Any] = body.requested
-    if body.as_of is not None or len(requested) > ENTITIES or bodies.twice(content):
+    if body.as_of is not None or len(requested) > SMALL or bodies.twice(content):
         return None
     return [entity.model_dump() for entity in requested]
 

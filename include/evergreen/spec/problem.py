@@ -32,7 +32,6 @@ LabelType = Literal["binary", "numeric", "multiclass"]
 ClassBound = Literal["minimum_positives", "minimum_per_class"]
 Answer = float | dict[str, float]  # a number, or class → probability
 LEAST_CLASSES, MOST_CLASSES = 3, 50
-_FEW = 20  # rows that are looked at one by one in less time than NumPy takes to begin
 _OF_BINARY: tuple[MetricName, ...] = (
     "roc_auc",
     "average_precision",
@@ -229,11 +228,9 @@ class Binary(Problem):
         return (predictions >= self.threshold).astype(np.float64)
 
     def is_answer(self, predictions: Floats, rows: int) -> bool:
-        if predictions.shape != (rows,):
-            return False
-        if rows <= _FEW:
-            return all(0.0 <= each <= 1.0 for each in predictions.tolist())
-        return bool(((predictions >= 0.0) & (predictions <= 1.0)).all())
+        if rows <= 20:  # in less time than NumPy takes to begin
+            return predictions.shape == (rows,) and all(0.0 <= each <= 1.0 for each in predictions.tolist())
+        return predictions.shape == (rows,) and bool(((predictions >= 0.0) & (predictions <= 1.0)).all())
 
     def stated(self, values: Sequence[Any]) -> Floats:
         probabilities = super().stated(values)

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from evergreen.features import online_copy
+from evergreen.serve.admission import SMALL
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.hosts import Hosts
-from evergreen.serve.hot import ENTITIES, Hot
+from evergreen.serve.hot import BYTES, Hot
 from evergreen.serve.models import Models
 from evergreen.serve.state import ServingState
 
@@ -84,7 +85,7 @@ def body(*numbers: int) -> str:
 
 def test_a_plain_request_is_answered_and_logged_as_by_the_long_way(shop: Shop) -> None:
     rows: list[Any] = []
-    for numbers in ((1,), (1, 2, 3), (1, 1), tuple(range(ENTITIES))):
+    for numbers in ((1,), (1, 2, 3), (1, 1), tuple(range(SMALL))):
         ours, other = shop.hot(body(*numbers)), shop.slow(body(*numbers), **LONG)
         assert (ours.status_code, other.status_code) == (200, 200), (ours.text, other.text)
         for response in (ours, other):
@@ -101,16 +102,16 @@ def test_a_plain_request_is_answered_and_logged_as_by_the_long_way(shop: Shop) -
     requests = f'evergreen_requests_total{{path="/models/{shop.served.name}/predict",status="200"}}'
     predictions = f'evergreen_predictions_total{{model="{shop.served.name}",version="1"}}'
     told = shop.client.get("/metrics").text.splitlines()
-    assert f"{requests} 8.0" in told and f"{predictions} {2 * (1 + 3 + 2 + ENTITIES)}.0" in told
+    assert f"{requests} 8.0" in told and f"{predictions} {2 * (1 + 3 + 2 + SMALL)}.0" in told
 
 
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [
-        (body(*range(ENTITIES + 1)), {}, 200),
+        (body(*range(SMALL + 1)), {}, 200),
         (body(1), {"content-type": "application/json; charset=utf-8"}, 200),
         (body(1), {"idempotency-key": "a-key"}, 200),
-        (body(1) + " " * 5_000, {}, 200),
+        (body(1) + " " * BYTES, {}, 200),
         ('{"entity": {"customer_id": "nobody"}}', {}, 404),
         ('{"entities": [{"customer_id": "nobody"}, {"customer_id": "c-001"}]}', {}, 200),
         ('{"entity": {"customer_id": 7}}', {}, 422),
@@ -132,7 +133,7 @@ def test_whatever_is_not_plain_takes_the_long_way(
     response = shop.slow(content, **headers)
     assert response.status_code == status, response.text
     for client in shop.state.clients._known.values():
-        assert client.entities > 19_900 - ENTITIES, "what the fast way charged was given back"
+        assert client.entities > 19_900 - SMALL, "what the fast way charged was given back"
 
 
 def test_an_unknown_model_a_lost_copy_and_a_log_that_is_away_take_the_long_way(
