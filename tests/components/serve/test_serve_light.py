@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from evergreen.settings import PROJECT
 
 from .conftest import ServedModel, customer
@@ -49,5 +51,6 @@ def test_a_version_with_a_graph_is_served_without_the_libraries_of_training(alon
     statuses, answered, described, modules = json.loads(done.stdout)
     assert statuses == [200] * 5, done.stdout
     assert (answered["version"], described["problem"]) == (number, None)
-    assert answered["predictions"][0]["prediction"] == alone.answers(number)[1]
+    # One row may be added up in another order than many.
+    assert answered["predictions"][0]["prediction"] == pytest.approx(alone.answers(number)[1], abs=1e-12)
     assert not {module.partition(".")[0] for module in modules} & TRAINING
