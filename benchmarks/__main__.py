@@ -24,6 +24,7 @@ SECTIONS = (
     "decisions",
     "rollouts",
     "serving",
+    "servers",
     "shadows",
     "soak",
     "replicas",

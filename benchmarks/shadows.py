@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -51,24 +49,8 @@ def run() -> str:
 
 def _load(shop: Shop, pause: float) -> list[float]:
     """Seconds of each request."""
-    ended = threading.Event()
     bodies = [shop.request([key]) for key in shop.keys[:200]]
-
-    def send(number: int) -> list[float]:
-        client = shop.evergreen()
-        spent: list[float] = []
-        while not ended.is_set():
-            started = time.perf_counter()
-            client.send(bodies[(number * 13 + len(spent)) % len(bodies)])
-            spent.append(time.perf_counter() - started)
-            time.sleep(pause)
-        return spent
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        sending = [pool.submit(send, number) for number in range(CLIENTS)]
-        ended.wait(SECONDS)
-        ended.set()
-        return [seconds for each in sending for seconds in each.result()]
+    return shops.under_load(shop.evergreen, bodies, CLIENTS, SECONDS, pause)
 
 
 @contextmanager

@@ -8,8 +8,10 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +116,34 @@ class Shop:
 
     def peer(self) -> Client:
         return Client(self.mlflow, "/invocations")
+
+
+def under_load(
+    connect: Callable[[], Client], bodies: Sequence[bytes], clients: int, seconds: float, pause: float = 0.0
+) -> list[float]:
+    """Seconds of each request of so many clients at once, each with a connection of its own.
+
+    Args:
+        seconds: for which they ask.
+        pause: of a client between two requests, in seconds.
+    """
+    ended = threading.Event()
+
+    def send(number: int) -> list[float]:
+        client = connect()
+        spent: list[float] = []
+        while not ended.is_set():
+            started = time.perf_counter()
+            client.send(bodies[(number * 13 + len(spent)) % len(bodies)])
+            spent.append(time.perf_counter() - started)
+            time.sleep(pause)
+        return spent
+
+    with ThreadPoolExecutor(clients) as pool:
+        sending = [pool.submit(send, number) for number in range(clients)]
+        ended.wait(seconds)
+        ended.set()
+        return [each for one in sending for each in one.result()]
 
 
 class Bare:
