@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=get_args(churn.Scenario),
         default="drift",
         help="churn: customers leave for other reasons (drift), covariates move and nothing is lost (harmless), a "
-        "column arrives empty for three days (outage), drift with a rollout in steps and a worse version at the end "
-        "(rollout) (default %(default)s)",
+        "column arrives empty for three days (outage) (default %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=7, help="churn: another seed tells another story (default 7)")
     span = flights.SPAN

@@ -112,6 +112,11 @@ class Demo:
         self.runs = AirflowRuns(AirflowApi.of(here))
         self.ids = {loop: f"{spec.model}__{loop}" for loop in ("ingest", "train", "monitor")}
 
+    @property
+    def over(self) -> bool:
+        """Whether the story is at its end before its last day."""
+        return False
+
     def play(self) -> None:
         """History, first training, live days until the end."""
         with self.clock.phase("waiting for the DAGs"):
@@ -137,13 +142,17 @@ class Demo:
         run = self.runs.trigger(
             self.ids["train"], f"first__{last_day}", conf={"as_of": as_of.isoformat(), "reason": "first model"}
         )
+        self.trained(run)
+
+    def trained(self, run: dict[str, Any]) -> None:
+        """Until a training has ended."""
         self.runs.wait(run)
 
     def live(self) -> None:
-        """One day after the other: traffic, the day's batches, ingestion; beside the next
+        """One day after the other, until the story is over: traffic, the day's batches, ingestion; beside the next
         day, the monitor and what it triggers."""
         live = days(self.span.history_end + DAY, self.span.end)
-        with self.clock.phase(f"{len(live)} live days"), ThreadPoolExecutor(1) as beside:
+        with self.clock.phase(f"live days, {len(live)} at most"), ThreadPoolExecutor(1) as beside:
             watching = None
             for number, interval in enumerate(live, 1):
                 self.traffic(interval)
@@ -151,8 +160,11 @@ class Demo:
                 self.runs.wait(self.runs.trigger(self.ids["ingest"], f"live__{interval.partition}", interval))
                 if watching is not None:
                     watching.result()
+                over = self.over
                 watching = beside.submit(self.watch, interval)
                 self.clock.count("live day", number, len(live))
+                if over:
+                    break
             if watching is not None:
                 watching.result()
 
@@ -164,7 +176,7 @@ class Demo:
             self.clock.say(f"{interval.partition} monitor: {decision['action']}")
         for training in self.runs.of(self.ids["train"], state=["queued", "running"]):
             with self.clock.phase(f"retraining: {training['dag_run_id']}"):
-                self.runs.wait(training)
+                self.trained(training)
         self.scheduled(interval)
 
     def scheduled(self, interval: Interval) -> None:
@@ -174,7 +186,7 @@ class Demo:
         if routine is not None and croniter.match(routine, interval.end):
             conf = {"as_of": interval.as_of.isoformat(), "reason": "scheduled"}
             with self.clock.phase("scheduled trainings"):
-                self.runs.wait(self.runs.trigger(self.ids["train"], f"weekly__{interval.partition}", conf=conf))
+                self.trained(self.runs.trigger(self.ids["train"], f"weekly__{interval.partition}", conf=conf))
 
     def write(self, interval: Interval) -> None:
         """The day's batches, as the upstream system writes them."""

@@ -1,15 +1,18 @@
-"""The churn demo with a rollout in steps: the drift retraining goes through shadow and canary by itself; then a
-version that is worse on purpose is caught and rolled back."""
+"""The churn demo's model, and what is done with it beside the days: a person allows its versions, the version of the
+drift retraining goes through shadow and canary by itself, and at the end a version that is worse on purpose is caught
+and rolled back."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 import yaml
 
 from evergreen.history import events, ledger
-from evergreen.history.rollouts import RolloutAdvanced, RolloutEnded
+from evergreen.history import story as projections
+from evergreen.history.rollouts import Rollout, RolloutAdvanced, RolloutEnded
 from evergreen.interval import Interval
 from evergreen.registry import records, store
 from evergreen.registry.tags import Tag
@@ -17,43 +20,71 @@ from evergreen.run import Run
 from evergreen.serve import opening
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen_demo import timeline
+from evergreen_demo.approving import Approver
 from evergreen_demo.driver import Demo
 
 MODEL = "churn"
+APPROVER = "anna"
 # A customer base of 1,000 is asked about once a day: 250 of them are a quarter's answers of a day.
 CANARY = {"strategy": "canary", "shares": [25, 50], "minimum_answers": 200}
 _WHY = "the last act: the first version again, which passed its gates before the world changed"
 
 
 def declare(here: Settings) -> None:
-    """The model's folder, with a rollout in steps: the one that the stack is started with."""
+    """The model's folder, with a rollout in steps and of the tier high: the one that the stack is started with.
+
+    What ships is `direct` and `low`: a rollout needs days of traffic, and an approval a login beside `admin`, which
+    who tries the model by hand has not made yet.
+    """
     folder = here.home / "include" / "models" / MODEL
     shutil.copytree(PROJECT / "include" / "models" / MODEL, folder)
     shutil.copytree(PROJECT / "include" / "data" / MODEL, here.home / "include" / "data" / MODEL)
     file = folder / "model.yaml"
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"rollout": CANARY}, sort_keys=False))
+    shipped = yaml.safe_load(file.read_text())
+    asking = {"rollout": CANARY, "risk": shipped["risk"] | {"tier": "high", "approvers": [APPROVER]}}
+    file.write_text(yaml.safe_dump(shipped | asking, sort_keys=False))
     os.environ["EVERGREEN_MODELS"] = str(folder.parent)
+    os.environ["EVERGREEN_AIRFLOW_USERS"] = ",".join(dict.fromkeys([*here.airflow_users, APPROVER]))
     settings.cache_clear()
 
 
 class Rolling(Demo):
     """Beside the monitor, each day the loop of the rollout that is open; and then the last act, once."""
 
-    opened_worse = False
+    worse: int | None = None  # the version of the last act, once it is opened
+
+    @property
+    def over(self) -> bool:
+        """After the last act."""
+        return self.worse is not None and ledger.standing(MODEL).rollout is None
+
+    def trained(self, run: dict[str, Any]) -> None:
+        approver = Approver(self.here, APPROVER)
+
+        def look() -> None:
+            if (reason := approver.look(run)) is not None:
+                self.clock.say(f"{APPROVER} allows it: {reason}")
+
+        self.runs.wait(run, meanwhile=look)
 
     def watch(self, interval: Interval) -> None:
         super().watch(interval)
         now = ledger.standing(MODEL)
         if now.rollout is not None:
-            loop, day = f"{MODEL}__rollout", interval.partition
-            self.runs.wait(self.runs.trigger(loop, f"live__{day}", conf={"partition": day}))
-            after = ledger.standing(MODEL).rollout
-            if after is None or after.number != now.rollout.number:
-                does = "ended" if after is None else f"step {after.number + 1} of {len(after.opened.steps)}"
-                self.clock.say(f"{day} rollout of version {now.rollout.version}: {does}")
-        elif now.champion not in (None, 1) and not self.opened_worse:
-            self.clock.say(f"{interval.partition} version {self._open_worse(interval)} is opened, worse on purpose")
-            self.opened_worse = True
+            self._look(now.rollout, interval)
+            now = ledger.standing(MODEL)
+        if now.rollout is None and now.champion not in (None, 1) and self.worse is None:
+            self.worse = self._open_worse(interval)
+            self.clock.say(f"{interval.partition} version {self.worse} is opened, worse on purpose")
+
+    def _look(self, rollout: Rollout, interval: Interval) -> None:
+        """The run of a day that moves the rollout, or lets it stay."""
+        loop, day = f"{MODEL}__rollout", interval.partition
+        self.runs.wait(self.runs.trigger(loop, f"live__{day}", conf={"partition": day}))
+        after = ledger.standing(MODEL).rollout
+        if after is None or after.number != rollout.number:
+            does = "ended" if after is None else f"step {after.number + 1} of {len(after.opened.steps)}"
+            self.clock.say(f"{day} rollout of version {rollout.version}: {does}")
 
     def _open_worse(self, interval: Interval) -> int:
         """Register the first version's candidate once more, and open its rollout; its number. That its gates compared
@@ -82,17 +113,21 @@ class Rolling(Demo):
 
 
 def check(told: timeline.Timeline) -> None:
-    """Whether the loop closed, step by step, and the worse version was caught.
+    """Whether the loop closed, step by step, each version allowed, and the worse one was caught.
 
     Raises:
         StoryFailed: with what is not as it should be.
     """
     told.check()
+    wrong = [
+        f"version {number} was not allowed by {APPROVER}"
+        for number in (told.old.number, told.new.number)
+        if _approver(told.story, number) != APPROVER
+    ]
     moves = [entry.event for entry in told.story.entries]
     ends = {event.version: event for event in moves if isinstance(event, RolloutEnded)}
     shares = [event.share for event in moves if isinstance(event, RolloutAdvanced) and event.version == told.new.number]
     worse = [event for event in ends.values() if event.outcome == "rolled back"]
-    wrong = []
     if told.new.number not in ends or shares != CANARY["shares"]:
         wrong.append(f"version {told.new.number} went through the shares {shares}, not {CANARY['shares']}")
     if len(worse) != 1 or worse[0].version <= told.new.number or worse[0].observed is None:
@@ -101,3 +136,10 @@ def check(told: timeline.Timeline) -> None:
         )
     if wrong:
         raise timeline.failed(MODEL, "\n    ".join(["", *wrong]))
+
+
+def _approver(told: timeline.Story, number: int) -> str | None:
+    """Who allowed a version."""
+    run_id = projections.judged_run(told.entries, number)
+    approval = None if run_id is None else projections.approval(told.entries, run_id)
+    return approval.by if approval is not None and approval.approved else None

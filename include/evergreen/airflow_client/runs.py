@@ -94,8 +94,10 @@ class AirflowRuns:
         run: dict[str, Any] = made or self.api.get(f"/dags/{dag_id}/dagRuns/{run_id}")
         return run
 
-    def wait(self, run: dict[str, Any], patience: float = 1800) -> dict[str, Any]:
-        """Until the run has ended well.
+    def wait(
+        self, run: dict[str, Any], patience: float = 1800, meanwhile: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """Until the run has ended well; calls `meanwhile` at each look.
 
         Raises:
             RunFailed: it ended red, or did not end in time.
@@ -109,6 +111,7 @@ class AirflowRuns:
                     expected="an ended run",
                     next_step="look at the run in Airflow and at the scheduler's log",
                 )
+            meanwhile()
             time.sleep(0.25)
             run = self.api.get(f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}")
         if run["state"] == "failed":
