@@ -37,7 +37,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install -q --no-deps --editable .
 	@touch $@
 
-demo: setup ## run the whole loop on a simulated business; SEED=8 or SCENARIO=harmless|outage|rollout tells another story, MODEL=flight_delay replays real flights
+demo: setup ## run the whole loop on a simulated business; SEED=8 or SCENARIO=harmless|outage tells another story, MODEL=flight_delay replays real flights
 	@$(BIN)/python -m evergreen_demo --model $(MODEL) --seed $(SEED) --scenario $(SCENARIO)
 
 up: setup ## start Airflow, MLflow, the model server and the reports, and leave them running

@@ -71,8 +71,13 @@ def main() -> None:
             ("monitor", decided),
         ):
             _graph(page, airflow, loop, run)
+        promoted = airflow.run(f"{options.model}__rollout", lambda run: _moved(airflow, run) == "promote")
+        _graph(page, airflow, "rollout", promoted)
+        _approval(page, airflow, retraining)
         _backfill(page, airflow, f"{options.model}__ingest")
         _rollback(page, airflow, f"{options.model}__rollback")
+        _page(browser, airflow.links(retraining, "gates")["Gate report"], "gate-report", 1_000)
+        _page(browser, airflow.links(retraining, "card")["Model card"], "model-card", 1_000)
         _page(browser, airflow.links(decided, "report")["Window"], "window", 1_000)
         _page(browser, airflow.links(decided, "report")["Drift report"], "drift-report", 8_000)
         _page(browser, airflow.links(retraining, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
@@ -95,6 +100,22 @@ def _graph(page: Page, airflow: Airflow, loop: str, run: dict[str, Any]) -> None
     page.wait_for_selector(".react-flow__node")
     page.wait_for_timeout(3_000)  # the layout moves nodes into their places
     _save(page, f"graph-{loop}")
+
+
+def _moved(airflow: Airflow, run: dict[str, Any]) -> str | None:
+    """Which way a run of the rollout's loop moved it."""
+    task = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/move"
+    if airflow._call(task)["state"] != "success":
+        return None
+    kind: str = airflow._call(f"{task}/xcomEntries/return_value?deserialize=false")["value"]["kind"]
+    return kind
+
+
+def _approval(page: Page, airflow: Airflow, run: dict[str, Any]) -> None:
+    """What was asked, and who answered."""
+    page.goto(f"{airflow.url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}/tasks/approve/required_actions")
+    page.wait_for_timeout(3_000)
+    _save(page, "approval")
 
 
 def _backfill(page: Page, airflow: Airflow, dag_id: str) -> None:

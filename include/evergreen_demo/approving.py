@@ -9,6 +9,7 @@ from typing import Any
 
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.airflow_client.runs import AirflowRuns, moment
+from evergreen.handovers.train import Judged
 from evergreen.settings import Settings
 
 # Airflow 3.3.2 takes an answer within a second of the question for a failure of the task that asked, whose worker has
@@ -33,17 +34,16 @@ class Approver:
             return None
         if datetime.now(UTC) - moment(asked["created_at"]) < PAUSE:
             return None
-        reason = _reason(self.runs.result(run, "gates"))
+        gates = Judged.from_json(self.runs.result(run, "gates"), task="gates", subject=run["dag_run_id"])
+        reason = _reason(gates)
         self.runs.api.patch(path, {"chosen_options": ["Approve"], "params_input": {"reason": reason}})
         return reason
 
 
-def _reason(judged: dict[str, Any]) -> str:
+def _reason(judged: Judged) -> str:
     """What speaks for a version, to who looked at its gates."""
-    gates = (
-        f"all {len(judged['gates'])} gates passed, with a {judged['metric']} of {judged['score']:.3f} on days that no "
-        "search saw"
-    )
-    if judged["compared_with"] is None:
+    score = f"a {judged.metric} of {judged.score:.3f}" if judged.score is not None else "no score"
+    gates = f"all {len(judged.gates)} gates passed, with {score} on days that no search saw"
+    if judged.compared_with is None:
         return f"a wrong call costs 4 EUR, and {gates}"
-    return f"version {judged['compared_with']} no longer tells who leaves; {gates}"
+    return f"version {judged.compared_with} no longer tells who leaves; {gates}"

@@ -19,6 +19,7 @@ from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.serve import opening
 from evergreen.settings import PROJECT, Settings, settings
+from evergreen.spec.schema import ModelSpec
 from evergreen_demo import timeline
 from evergreen_demo.approving import Approver
 from evergreen_demo.driver import Demo
@@ -74,7 +75,7 @@ class Rolling(Demo):
             self._look(now.rollout, interval)
             now = ledger.standing(MODEL)
         if now.rollout is None and now.champion not in (None, 1) and self.worse is None:
-            self.worse = self._open_worse(interval)
+            self.worse = open_worse(self.spec, interval)
             self.clock.say(f"{interval.partition} version {self.worse} is opened, worse on purpose")
 
     def _look(self, rollout: Rollout, interval: Interval) -> None:
@@ -86,30 +87,30 @@ class Rolling(Demo):
             does = "ended" if after is None else f"step {after.number + 1} of {len(after.opened.steps)}"
             self.clock.say(f"{day} rollout of version {rollout.version}: {does}")
 
-    def _open_worse(self, interval: Interval) -> int:
-        """Register the first version's candidate once more, and open its rollout; its number. That its gates compared
-        it with the champion of now is untrue: they would refuse it."""
-        run = Run(self.spec, interval, run_id=f"last_act__{interval.partition}", reason=_WHY)
-        first = records.version(MODEL, 1)
-        with store.locked(MODEL):
-            champion = store.champion(MODEL)
-            key = f"{first.key}-again"
-            tags: dict[str, str] = {Tag.FAMILY: first.family, Tag.REASON: _WHY}
-            version = store.register(MODEL, run_id=first.run_id, key=key, as_of=run.as_of, tags=tags)
-            registered = events.Registered(
-                id=f"registered/{MODEL}/{version.number}",
-                model=MODEL,
-                as_of=run.as_of,
-                actor=run.actor,
-                reason=_WHY,
-                version=version.number,
-                run_id=version.run_id,
-                key=version.key,
-                family=version.family,
-            )
-            ledger.append(registered)
-            opening.opened(run, version, champion, None if champion is None else champion.number)
-        return version.number
+
+def open_worse(spec: ModelSpec, interval: Interval) -> int:
+    """Register the first version's candidate once more, and open its rollout; its number. That its gates compared it
+    with the champion of now is untrue: they would refuse it."""
+    model, first = spec.model, records.version(spec.model, 1)
+    run = Run(spec, interval, run_id=f"last_act__{interval.partition}", reason=_WHY)
+    with store.locked(model):
+        champion = store.champion(model)
+        tags: dict[str, str] = {Tag.FAMILY: first.family, Tag.REASON: _WHY}
+        version = store.register(model, run_id=first.run_id, key=f"{first.key}-again", as_of=run.as_of, tags=tags)
+        registered = events.Registered(
+            id=f"registered/{model}/{version.number}",
+            model=model,
+            as_of=run.as_of,
+            actor=run.actor,
+            reason=_WHY,
+            version=version.number,
+            run_id=version.run_id,
+            key=version.key,
+            family=version.family,
+        )
+        ledger.append(registered)
+        opening.opened(run, version, champion, None if champion is None else champion.number)
+    return version.number
 
 
 def check(told: timeline.Timeline) -> None:

@@ -13,15 +13,20 @@ from typing import Any
 
 import pytest
 
-from evergreen.history.events import Decided, Event, Promoted
+from evergreen.handovers import train
+from evergreen.handovers.train import Gate
+from evergreen.history.events import Approval, Decided, Event, Judged, Promoted, Registered
 from evergreen.history.rollouts import Compared, Observed, RolloutAdvanced, RolloutEnded
 from evergreen.history.story import Entry
+from evergreen.interval import Interval
 from evergreen.model.metrics import Comparison
 from evergreen.registry.rules import Version
 from evergreen.settings import PROJECT, settings
-from evergreen_demo import churn, driver, rolling, timeline
+from evergreen.spec.load import load_spec
+from evergreen_demo import approving, churn, driver, rolling, timeline
 from evergreen_demo.steady import Steady
 from evergreen_demo.timeline import StoryFailed, Timeline
+from tests.handovers import judged
 
 DRIFT = date(2026, 2, 25)
 
@@ -186,7 +191,6 @@ def test_a_champion_that_did_not_stay_fails_and_says_why(told: Steady, changed: 
     ("scenario", "kinds"),
     [
         ("drift", ["covariate_drift", "concept_drift"]),
-        ("rollout", ["covariate_drift", "concept_drift"]),
         ("harmless", ["cosmetic_drift"]),
         ("outage", ["sensor_outage"]),
     ],
@@ -232,8 +236,29 @@ def ended(version: int, outcome: Any, observed: Observed | None = SEEN) -> Rollo
     )
 
 
+def allowed(number: int, by: str | None = rolling.APPROVER) -> tuple[Event, ...]:
+    """A version's gate, what was said of it, and its registration."""
+    who = {"model": "churn", "as_of": moment(10), "run_id": f"run{number}", "key": f"key{number}", "family": "mlp"}
+    gate = {"gate": "rows", "observed": 900, "bound": 800, "verdict": "pass", "compared_with": None, "judgement": 1}
+    said = {"judgement": 1, "tier": "high", "why": "its tier is high", "compared_with": None, "given_by": None}
+    return (
+        Judged(**who, **gate, id=f"judged/{number}", actor="run", reason="enough"),
+        Approval(
+            **who,
+            **said,
+            id=f"approval/{number}",
+            actor=by or "run",
+            reason="it may",
+            approved=by is not None,
+            by=by,
+            how="airflow",
+        ),
+        Registered(**who, id=f"registered/churn/{number}", actor="run", reason="loss", version=number),
+    )
+
+
 STEPS = (advanced(25), advanced(50), ended(2, "promoted"))
-RETRAINED = (decision("retrain", moment(10)), promoted())
+RETRAINED = (*allowed(1), decision("retrain", moment(10)), *allowed(2), promoted())
 
 
 def test_a_rollout_that_went_through_its_steps_and_a_worse_version_that_was_caught_pass() -> None:
@@ -253,6 +278,126 @@ def test_a_rollout_that_went_through_its_steps_and_a_worse_version_that_was_caug
 def test_one_that_did_not_fails_and_says_why(moves: tuple[Event, ...], reason: str) -> None:
     with pytest.raises(StoryFailed, match=reason):
         rolling.check(replace(CLOSED, story=story(*RETRAINED, *moves)))
+
+
+@pytest.mark.parametrize("first", [(), allowed(1, None), allowed(1, "ben"), allowed(1)[::2]])
+def test_a_version_that_nobody_allowed_fails_the_demo(first: tuple[Event, ...]) -> None:
+    told = story(*first, *RETRAINED[3:], *STEPS, ended(3, "rolled back"))
+    with pytest.raises(StoryFailed, match="version 1 was not allowed by anna"):
+        rolling.check(replace(CLOSED, story=told))
+
+
+def test_the_demos_model_asks_and_rolls_out_in_steps_and_what_ships_does_not(home: Path) -> None:
+    shipped = load_spec(PROJECT / "include" / "models" / "churn", PROJECT / "include" / "data")
+    assert shipped.risk is not None and not shipped.risk.asks and shipped.rollout.strategy == "direct"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_MODELS", "")  # so that both are put back
+        patch.setenv("EVERGREEN_AIRFLOW_USERS", "ben")
+        settings.cache_clear()
+        rolling.declare(settings())
+        here = settings()
+        assert here.airflow_users == ("ben", "anna")
+        told = load_spec(here.models / "churn", here.data)
+    assert told.risk is not None and told.risk.tier == "high" and told.risk.approvers == ("anna",)
+    assert told.rollout.strategy == "canary" and told.rollout.shadow
+    assert told.gates == shipped.gates and told.split == shipped.split, "all else is as it ships"
+
+
+ASKED = {
+    "response_received": False,
+    "created_at": "2026-03-10T00:00:00Z",
+    "task_instance": {"state": "awaiting_input"},
+}
+RUN = {"dag_id": "churn__train", "dag_run_id": "first"}
+
+
+class Asking:
+    """Airflow's side of a question."""
+
+    def __init__(self, asked: dict[str, Any] | None, compared_with: int | None) -> None:
+        self.asked, self.compared_with, self.api = asked, compared_with, self
+        self.answers: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, method: str, path: str, accept: tuple[int, ...]) -> dict[str, Any] | None:
+        return self.asked
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        self.answers.append((path, body))
+
+    def result(self, run: dict[str, Any], task: str) -> dict[str, Any]:
+        assert task == "gates"
+        given = dict(judged("run1", scores={"roc_auc": 0.87654}, compared_with=self.compared_with))
+        gates = (Gate("rows", 900, 800, "pass", "enough"), Gate("floor of roc_auc", 0.88, 0.7, "pass", "above it"))
+        fields = {name: given[name] for name in train.Judged.model_fields}
+        return train.Judged(**fields | {"gates": gates}).to_json()
+
+
+def approver(airflow: Asking) -> approving.Approver:
+    person = approving.Approver.__new__(approving.Approver)
+    person.runs = airflow  # type: ignore[assignment]
+    return person
+
+
+@pytest.mark.parametrize(
+    ("compared_with", "says"), [(None, "a wrong call costs 4 EUR"), (1, "version 1 no longer tells who leaves")]
+)
+def test_who_is_asked_allows_it_and_says_why(compared_with: int | None, says: str) -> None:
+    airflow = Asking(ASKED, compared_with)
+    reason = approver(airflow).look(RUN)
+    assert reason is not None and says in reason and "all 2 gates passed, with a roc_auc of 0.877" in reason
+    assert airflow.answers == [
+        (
+            "/dags/churn__train/dagRuns/first/taskInstances/approve/-1/hitlDetails",
+            {"chosen_options": ["Approve"], "params_input": {"reason": reason}},
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        ASKED | {"response_received": True},
+        ASKED | {"task_instance": {"state": "running"}},
+        ASKED | {"created_at": datetime.now(UTC) + timedelta(hours=1)},
+    ],
+)
+def test_nobody_answers_what_is_not_asked_or_was_asked_this_moment(asked: dict[str, Any] | None) -> None:
+    if asked is not None:
+        asked = json.loads(json.dumps(asked, default=str))
+    airflow = Asking(asked, None)
+    assert approver(airflow).look(RUN) is None and airflow.answers == []
+
+
+class Days(driver.Demo):
+    """A demo of days on which nothing is done, whose story is over once a day was watched."""
+
+    def __init__(self, last: str) -> None:
+        span = driver.Span(date(2026, 1, 1), date(2026, 2, 19), date(2026, 2, 28))
+        self.last, self.watched, self.span, self.clock = last, list[str](), span, driver.Clock()
+        self.runs, self.ids = self, {"ingest": "ingest"}  # type: ignore[assignment]
+
+    @property
+    def over(self) -> bool:
+        return self.last in self.watched
+
+    def watch(self, interval: Interval) -> None:
+        self.watched.append(interval.partition)
+
+    def traffic(self, interval: Interval) -> None: ...
+
+    def write(self, interval: Interval) -> None: ...
+
+    def trigger(self, *_: object) -> None: ...
+
+    def wait(self, _: object) -> None: ...
+
+
+@pytest.mark.parametrize(("over", "last"), [("2026-02-22", "2026-02-23"), ("never", "2026-02-28")])
+def test_the_days_end_with_the_story_and_each_is_watched(over: str, last: str) -> None:
+    demo = Days(over)
+    demo.live()
+    assert demo.watched == [f"2026-02-{day}" for day in range(20, int(last[-2:]) + 1)]
 
 
 def test_the_documented_customers_are_the_demos() -> None:

@@ -13,12 +13,15 @@ from evergreen.handovers.rollout import Looked
 from evergreen.handovers.train import Probed
 from evergreen.history import ledger
 from evergreen.history.events import GateVerdict
-from evergreen.history.rollouts import RolloutOpened
+from evergreen.history.rollouts import Compared, Observed, RolloutOpened
 from evergreen.loops import inline
+from evergreen.registry import records, store
 from evergreen.rollout import controller
+from evergreen.rollout.rules import Evidence
 from evergreen.serve import compared, deployment, opening
 from evergreen.serve import stages as serve
 from evergreen.spec.rollout import CanaryRollout, DirectRollout
+from evergreen_demo import rolling
 
 from .conftest import CUSTOMERS, ServedModel, at, customer, until
 from .rolling import judged
@@ -148,3 +151,21 @@ def test_the_loop_reads_what_the_server_logged_and_waits_until_it_follows(steppe
     gone = loop(7, act="roll_back")["move"]
     assert (gone.kind, gone.role, gone.warnings) == ("roll back", None, ())
     assert ask(7) == {1}
+
+
+def test_the_last_act_of_the_demo_opens_the_first_version_again_and_what_is_worse_is_taken_back(
+    served: ServedModel,
+) -> None:
+    assert (served.champion(3), served.champion(5)) == (1, 2)
+    judged(served, 1, None)
+    served.spec = served.spec.model_copy(update={"rollout": CANARY})
+    assert rolling.open_worse(served.spec, served.run(7).interval) == 3
+    (event,) = opened(served)
+    assert (event.version, event.champion, event.as_of, event.gates) == (3, 2, at(7), ("floor",))
+    assert records.version(served.name, 3).run_id == records.version(served.name, 1).run_id
+    worse = Compared(verdict="worse", difference=0.1, low=0.05, high=0.2, rows=(900, 900))
+    seen = Observed(answers=900, verdict="worse", compared={"outcomes": worse})
+    controller.observe(served.name, Evidence(event.id, 0, at(11), seen), actor="run")
+    assert ledger.standing(served.name).rollout is None and answering(served) == 2
+    with pytest.raises(StageSkipped, match="is not promoted again"):
+        opening.opened(served.run(12), records.version(served.name, 3), store.champion(served.name), 2)
