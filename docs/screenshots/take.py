@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 HERE = Path(__file__).parent
-SIZE = {"width": 1500, "height": 900}
+SIZE: ViewportSize = {"width": 1500, "height": 900}
 
 
 class Airflow:
@@ -112,10 +112,19 @@ def _moved(airflow: Airflow, run: dict[str, Any]) -> str | None:
 
 
 def _approval(page: Page, airflow: Airflow, run: dict[str, Any]) -> None:
-    """What was asked, and who answered."""
+    """What was asked, and who answered why, in one picture: on a high window, with the task's side drawn wide."""
+    page.set_viewport_size({"width": 1500, "height": 1560})
     page.goto(f"{airflow.url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}/tasks/approve/required_actions")
+    page.wait_for_selector(".react-flow__node")
+    edge = page.locator("[role=separator]").first.bounding_box()
+    assert edge is not None
+    page.mouse.move(edge["x"] + edge["width"] / 2, 1_200)
+    page.mouse.down()
+    page.mouse.move(160, 1_200, steps=10)
+    page.mouse.up()
     page.wait_for_timeout(3_000)
     _save(page, "approval")
+    page.set_viewport_size(SIZE)
 
 
 def _backfill(page: Page, airflow: Airflow, dag_id: str) -> None:
