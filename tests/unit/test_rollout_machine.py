@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
                 self._move(rules.move(now.rollout, evidence), observed)
         if stale:
             assert self.now == before
-        elif observed.guards or observed.verdict == "worse":
+        elif observed.verdict == "worse":
             assert self.now.rollout is None and rollout.version in self.now.rolled_back
             assert self.now.champion == before.champion
         elif rollout.paused:
