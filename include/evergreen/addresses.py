@@ -35,7 +35,6 @@ def without_port(stated: str) -> str:
 
 
 @lru_cache(10_000)  # every request asks
-@lru_cache(10_000)
 def source_of(address: str) -> str:
     """The name of an address's owner, as far as it can be told: an IPv6 network of 64 bits is one customer's."""
     ip = parsed(address)

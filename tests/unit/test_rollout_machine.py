@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from evergreen.history import events, story
 from evergreen.history.events import (
@@ -88,38 +88,25 @@ class Life(RuleBasedStateMachine):
 
     # What may happen
 
+    @initialize(declared=st.sampled_from(STRATEGIES), some=st.sampled_from([True] * 4 + [False]))
+    def a_life_begins(self, declared: Watched, some: bool) -> None:
+        """Mostly with an open rollout: left to chance, few lives come to one and go on from there."""
+        if some:
+            self._register(["pass"])
+            self._intend(1, "promotion", None)
+            self._complete()
+            self.clock += DAY
+            self._register(["pass"])
+            self._want(2, declared, compared=1)
+            assert self.now.rollout is not None
+
     @rule(hours=st.integers(1, 60))
     def time_goes_on(self, hours: int) -> None:
         self.clock += timedelta(hours=hours)
 
     @rule(verdicts=st.just(["pass", "pass"]) | st.lists(st.sampled_from(["pass", "fail", "no evidence"]), max_size=3))
     def a_candidate_is_registered(self, verdicts: list[Any]) -> None:
-        number = len(self.passed) + 1
-        self.passed[number] = bool(verdicts) and set(verdicts) == {"pass"}
-        for gate, verdict in enumerate(verdicts):
-            self.add(
-                Judged(
-                    **self.common(f"judged/{number}/{gate}"),
-                    run_id=f"run{number}",
-                    key=f"key{number}",
-                    family="ridge",
-                    judgement=1,
-                    gate=f"gate {gate}",
-                    observed=None,
-                    bound=None,
-                    verdict=verdict,
-                    compared_with=self.now.champion,
-                )
-            )
-        self.add(
-            Registered(
-                **self.common(f"registered/{number}"),
-                version=number,
-                run_id=f"run{number}",
-                key=f"key{number}",
-                family="ridge",
-            )
-        )
+        self._register(verdicts)
 
     @precondition(lambda self: self.now.pending is None and self.passed)
     @rule(data=st.data(), killed=st.booleans())
@@ -164,26 +151,8 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.passed)
     @rule(data=st.data(), declared=st.sampled_from(STRATEGIES), other=st.sampled_from([False] * 9 + [True]))
     def a_rollout_is_wanted(self, data: st.DataObject, declared: Watched, other: bool) -> None:
-        number = data.draw(st.sampled_from(sorted(self.passed)))
-        version, champion, now = self.version(number), self.champion(), self.now
-        gates = story.gates(self.entries, number)
-        compared = None if champion is None or other else champion.number
-        if rules.opening_refusal(version, champion, now, gates, compared) is None:
-            assert champion is not None
-            opened = recording.opening(
-                declared,
-                version,
-                champion,
-                gates,
-                model="churn",
-                attempt=1 + sum(isinstance(e, RolloutOpened) and e.version == number for e in self.life),
-                as_of=self.clock,
-                actor="run",
-                reason="scheduled",
-                decision_id=None,
-            )
-            assert opened.id not in {event.id for event in self.life}, "it would be left out"
-            self.add(opened)
+        champion = self.now.champion
+        self._want(data.draw(st.sampled_from(sorted(self.passed))), declared, None if other else champion)
 
     @precondition(lambda self: self.now.rollout is not None)
     @rule(observed=OBSERVED, stale=st.sampled_from([False] * 5 + [True]), twice=st.booleans())
@@ -271,6 +240,54 @@ class Life(RuleBasedStateMachine):
         assert now.rollout.version in then.rolled_back and then.pending == now.pending
 
     # How
+
+    def _register(self, verdicts: list[Any]) -> None:
+        number = len(self.passed) + 1
+        self.passed[number] = bool(verdicts) and set(verdicts) == {"pass"}
+        for gate, verdict in enumerate(verdicts):
+            self.add(
+                Judged(
+                    **self.common(f"judged/{number}/{gate}"),
+                    run_id=f"run{number}",
+                    key=f"key{number}",
+                    family="ridge",
+                    judgement=1,
+                    gate=f"gate {gate}",
+                    observed=None,
+                    bound=None,
+                    verdict=verdict,
+                    compared_with=self.now.champion,
+                )
+            )
+        self.add(
+            Registered(
+                **self.common(f"registered/{number}"),
+                version=number,
+                run_id=f"run{number}",
+                key=f"key{number}",
+                family="ridge",
+            )
+        )
+
+    def _want(self, number: int, declared: Watched, compared: int | None) -> None:
+        version, champion, now = self.version(number), self.champion(), self.now
+        gates = story.gates(self.entries, number)
+        if rules.opening_refusal(version, champion, now, gates, compared) is None:
+            assert champion is not None
+            opened = recording.opening(
+                declared,
+                version,
+                champion,
+                gates,
+                model="churn",
+                attempt=1 + sum(isinstance(e, RolloutOpened) and e.version == number for e in self.life),
+                as_of=self.clock,
+                actor="run",
+                reason="scheduled",
+                decision_id=None,
+            )
+            assert opened.id not in {event.id for event in self.life}, "it would be left out"
+            self.add(opened)
 
     def _open(self) -> Rollout:
         rollout = self.now.rollout
