@@ -40,7 +40,7 @@ STRATEGIES: list[Watched] = [
 VERDICTS: list[Verdict] = ["undecided", "not worse", "better", "worse"]
 OBSERVED = st.builds(
     Observed,
-    answers=st.sampled_from([0, 9, 10, 50]),
+    answers=st.sampled_from([0, 9, 10, 10, 50, 50]),
     # Mostly what lets a rollout go on, so that its later steps are reached.
     verdict=st.sampled_from([*VERDICTS, "better", "better", "better", "not worse"]),
     compared=st.sampled_from([{}, *[{"errors": Compared(verdict="undecided")}] * 5]),
@@ -155,22 +155,18 @@ class Life(RuleBasedStateMachine):
         self._want(data.draw(st.sampled_from(sorted(self.passed))), declared, None if other else champion)
 
     @precondition(lambda self: self.now.rollout is not None)
-    @rule(observed=OBSERVED, stale=st.sampled_from([False] * 5 + [True]), twice=st.booleans())
-    def it_is_observed(self, observed: Observed, stale: bool, twice: bool) -> None:
-        before = self.now
-        rollout = self._open()
-        evidence = Evidence(rollout.id, rollout.number - stale, self.clock, observed)
-        for _ in range(1 + twice):  # another controller has the same evidence
-            now = self.now
-            if now.rollout is not None:
-                self._move(rules.move(now.rollout, evidence), observed)
-        if stale:
-            assert self.now == before
-        elif observed.verdict == "worse":
-            assert self.now.rollout is None and rollout.version in self.now.rolled_back
-            assert self.now.champion == before.champion
-        elif rollout.paused:
-            assert self.now == before
+    @rule(
+        looks=st.lists(
+            st.tuples(OBSERVED, st.sampled_from([0, 3, 30, 30]), st.sampled_from([False] * 5 + [True]), st.booleans()),
+            min_size=1,
+            max_size=6,
+        )
+    )
+    def it_is_observed(self, looks: list[tuple[Observed, int, bool, bool]]) -> None:
+        for observed, hours, stale, twice in looks:
+            self.clock += timedelta(hours=hours)
+            if self.now.rollout is not None:
+                self._look(observed, stale=stale, twice=twice)
 
     @precondition(lambda self: self.now.rollout is not None)
     @rule()
@@ -289,6 +285,22 @@ class Life(RuleBasedStateMachine):
             assert opened.id not in {event.id for event in self.life}, "it would be left out"
             self.add(opened)
 
+    def _look(self, observed: Observed, *, stale: bool, twice: bool) -> None:
+        before = self.now
+        rollout = self._open()
+        evidence = Evidence(rollout.id, rollout.number - stale, self.clock, observed)
+        for _ in range(1 + twice):  # another controller has the same evidence
+            now = self.now
+            if now.rollout is not None:
+                self._move(rules.move(now.rollout, evidence), observed)
+        if stale:
+            assert self.now == before
+        elif observed.verdict == "worse":
+            assert self.now.rollout is None and rollout.version in self.now.rolled_back
+            assert self.now.champion == before.champion
+        elif rollout.paused:
+            assert self.now == before
+
     def _open(self) -> Rollout:
         rollout = self.now.rollout
         assert rollout is not None
@@ -337,4 +349,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
