@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from evergreen.history import events, ledger
+from evergreen.history import ledger
 from evergreen.history import story as projections
 from evergreen.history.rollouts import Rollout, RolloutAdvanced, RolloutEnded
 from evergreen.interval import Interval
-from evergreen.registry import records, store
+from evergreen.registry import records, registering, store
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.serve import opening
@@ -97,18 +97,7 @@ def open_worse(spec: ModelSpec, interval: Interval) -> int:
         champion = store.champion(model)
         tags: dict[str, str] = {Tag.FAMILY: first.family, Tag.REASON: _WHY}
         version = store.register(model, run_id=first.run_id, key=f"{first.key}-again", as_of=run.as_of, tags=tags)
-        registered = events.Registered(
-            id=f"registered/{model}/{version.number}",
-            model=model,
-            as_of=run.as_of,
-            actor=run.actor,
-            reason=_WHY,
-            version=version.number,
-            run_id=version.run_id,
-            key=version.key,
-            family=version.family,
-        )
-        ledger.append(registered)
+        registering.record(run, version)
         opening.opened(run, version, champion, None if champion is None else champion.number)
     return version.number
 

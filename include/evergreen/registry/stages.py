@@ -24,8 +24,7 @@ def register(run: Run, fitted: Refitted) -> Registered:
         EvidenceMissing: MLflow has a champion that the ledger does not know of, or a person's approval is not in the
             ledger.
     """
-    from evergreen.history import events, ledger
-    from evergreen.registry import allowing, records, signatures, store
+    from evergreen.registry import allowing, records, registering, signatures, store
 
     model = run.spec.model
     if not fitted.passed:
@@ -50,22 +49,7 @@ def register(run: Run, fitted: Refitted) -> Registered:
                 **({} if gated is None else {Tag.GATED_RUN: gated}),
             },
         )
-        registered = events.Registered(
-            id=f"registered/{model}/{version.number}",
-            model=model,
-            as_of=version.as_of,
-            actor=run.actor,
-            reason=run.reason,
-            version=version.number,
-            run_id=version.run_id,
-            key=version.key,
-            family=version.family,
-            gated=gated,
-        )
-        ledger.append(registered)
-        signed = signatures.sign(model, version, actor=run.actor, reason=run.reason, by="registration")
-        if signed is not None:
-            store.show_signature(model, version.number, signed.signed_by, signed.signature)
+        registering.record(run, version, gated=gated)
     log.info(
         "Version %d of %s (%s, key %s): %s",
         version.number,
