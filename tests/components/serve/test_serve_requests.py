@@ -271,7 +271,8 @@ def test_every_answer_has_a_request_id_that_no_client_can_choose(open_shop: Serv
 def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop: ServedModel) -> None:
     """Here: a stored value that no one can decode. On-call must see such failures in the counters."""
     put_online(open_shop.spec, 1, ["corrupt"], views=["account"])
-    table = f"{repository.feature_store().config.project}_{online_tables.view_name(open_shop.spec.model, 'account')}"
+    view = online_tables.view_name(open_shop.spec.model, "account")
+    table = f"{repository.feature_store().config.project}_{view}"
     with psycopg.connect(open_shop.settings.database_url("feast")) as connection:
         connection.execute(
             psycopg.sql.SQL("update {} set features = '\\xff' where event_ts = %s").format(
@@ -279,6 +280,7 @@ def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop
             ),
             [at(1)],
         )
+        online_tables.tell(connection, view)  # as whoever writes does
     sample = f'evergreen_requests_total{{path="/models/{open_shop.name}/predict",status="500"}}'
     before = open_shop.server.metric(sample)
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "corrupt"})
