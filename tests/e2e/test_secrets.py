@@ -29,12 +29,17 @@ def processes(home: Path) -> dict[str, list[psutil.Process]]:
     return by_service
 
 
+def set_secrets(running: Stack) -> dict[str, str]:
+    """The secrets that this stack has; on a Postgres of the user's own, no key signs unless the user sets one."""
+    return {name: value for name, value in environment.secret_values(running.settings).items() if value}
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="other systems show no other process's environment")
 def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> None:
-    values = environment.secret_values(running.settings)
+    values = set_secrets(running)
     secrets_of, seen = defaultdict(set), set()
     for service, family in processes(running.settings.home).items():
-        allowed = {values[name] for name in environment.SEES[service].secrets}
+        allowed = {values[name] for name in environment.SEES[service].secrets & values.keys()}
         for process in family:
             try:
                 given = Path(f"/proc/{process.pid}/environ").read_bytes().decode(errors="replace")
@@ -54,7 +59,7 @@ def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> No
 
 
 def test_no_log_holds_a_secret(running: Stack) -> None:
-    values = environment.secret_values(running.settings)
+    values = set_secrets(running)
     files = [file for file in (running.settings.home / "logs").rglob("*") if file.is_file()]
     assert len(files) > 50
     for file in files:

@@ -87,7 +87,8 @@ def test_every_family_answers_by_its_graph_as_by_its_pipeline(label: LabelType, 
     asked = pd.concat([later, comparing.odd(COLUMNS, later)], ignore_index=True)
     rows = asked.astype(object).where(asked.notna(), None).to_dict("records")
     assert (graph.answer(rows) == graph.predict(asked)).all(), "a row is answered alike as a mapping and in a frame"
-    assert (graph.answer(rows[:1]) == graph.answer(rows)[:1]).all(), "and alone as among others"
+    # A product of one row may add up in another order than that of many: the last digit.
+    assert graph.answer(rows[:1]) == pytest.approx(graph.answer(rows)[:1], rel=1e-12, abs=1e-15), "and as among others"
     assert graph.categories() == families.categories(pipeline)
 
 

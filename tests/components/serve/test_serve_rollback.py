@@ -319,8 +319,9 @@ def test_a_fall_back_is_undone_by_no_training_that_knows_less_than_the_labels_th
 
 
 def test_a_request_that_waited_while_its_version_was_rolled_back_from_is_answered_by_the_good_one(
-    alone: ServedModel,
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EVERGREEN_FEATURE_COPY_MB", "0")  # from memory it would be answered at once
     server = alone.serve()
     alone.champion(3)
     alone.champion(5)
