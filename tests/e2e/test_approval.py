@@ -57,7 +57,7 @@ class People:
         }
 
     def until(self, run_id: str, state: str, answered: Callable[[], bool] = lambda: True) -> None:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while self.states(run_id).get("approve") != state or not answered():
             assert time.monotonic() < deadline, self.states(run_id)
             time.sleep(0.3)
@@ -75,7 +75,7 @@ class People:
 
     def ended(self, run_id: str) -> dict[str, str]:
         runs = self.stack.demo.runs
-        runs.wait(self.asked("anna").get(f"/dags/{TRAIN}/dagRuns/{run_id}"), patience=180)
+        runs.wait(self.asked("anna").get(f"/dags/{TRAIN}/dagRuns/{run_id}"), patience=400)
         return self.states(run_id)
 
 
