@@ -24,7 +24,7 @@ from psycopg import sql
 from benchmarks import lakes, workload
 from benchmarks.document import ratios, table
 from benchmarks.measure import Ratio, side_by_side, timed
-from evergreen import database
+from evergreen import cores, database
 from evergreen.features import objects, replacement
 from evergreen.features.online_tables import view_name
 from evergreen.features.repository import feature_store
@@ -32,7 +32,7 @@ from evergreen.interval import Interval
 from evergreen.lake import catalogue
 from evergreen.lake.schema import FEATURES, LABELS, RAW
 from evergreen.loops import inline
-from evergreen.loops.side_by_side import cores, ingest
+from evergreen.loops.side_by_side import ingest
 from evergreen.monitor import decisions
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -64,7 +64,7 @@ def run() -> str:
             _by_length(history),
             _AGES,
             _by_age(ages),
-            _TOGETHER.format(days=TOGETHER, turns=TURNS, customers=BOTH, cores=cores(), **together),
+            _TOGETHER.format(days=TOGETHER, turns=TURNS, customers=BOTH, cores=cores.usable(), **together),
             _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP, before=LOOK_BACK),
             _by_size(sizes),
         ]
@@ -127,7 +127,7 @@ def _together() -> dict[str, Any]:
     imports and for making the tables."""
     with workload.home() as here:
         (plain,), (together,) = (workload.model(here, name).datasets.values() for name in ("plain", "churn"))
-        width = cores()
+        width = cores.usable()
         days = workload.deliver(here, BOTH, workload.FIRST, TURNS * (TOGETHER + width))
         rounds = []
         for turn in range(TURNS):

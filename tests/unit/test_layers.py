@@ -30,6 +30,7 @@ FOUNDATION = {
     "evergreen.addresses",
     "evergreen.answers",
     "evergreen.calendar",
+    "evergreen.cores",
     "evergreen.disk",
     "evergreen.errors",
     "evergreen.families",

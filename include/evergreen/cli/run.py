@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from evergreen import cores
 from evergreen.cli.parsing import Commands, add_approval, approval_of, positive
 from evergreen.errors import RunError, in_full
 from evergreen.interval import CALENDAR, Interval, from_to
@@ -112,7 +113,7 @@ def _bootstrap(options: argparse.Namespace) -> int:
     intervals = intervals_of(spec, doing, options.interval)
     for interval in intervals:
         check_interval(spec, interval, doing, "name other intervals")
-    width = options.side_by_side or side_by_side.cores()
+    width = options.side_by_side or cores.usable()
     outcomes = side_by_side.ingest(spec, intervals, width=width, begin=quiet.begin)
     chosen = _given({"--side-by-side": options.side_by_side})
     return _ended(spec.calendar, intervals, outcomes, ["bootstrap", options.dataset], chosen)

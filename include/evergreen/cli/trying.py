@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evergreen import cores
 from evergreen.cli.parsing import Commands, add_approval, approval_of
 from evergreen.cli.run import add_interval, intervals_of
 from evergreen.errors import EvidenceMissing, RunError, in_full
@@ -180,7 +181,7 @@ def _ingested(dataset: DatasetSpec, intervals: Sequence[Interval]) -> Iterator[I
     if not missing:
         return
     _say(f"ingesting {len(missing)} intervals of {dataset.name}, {missing[0].partition} to {missing[-1].partition}")
-    ended = side_by_side.ingest(dataset, missing, width=side_by_side.cores(), begin=quiet.begin_in_silence)
+    ended = side_by_side.ingest(dataset, missing, width=cores.usable(), begin=quiet.begin_in_silence)
     for done, (interval, outcome) in enumerate(ended, 1):
         if isinstance(outcome, Exception):
             print(in_full(outcome), file=sys.stderr)

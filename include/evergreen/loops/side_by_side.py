@@ -37,11 +37,6 @@ _IMPORTED = (
 )
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ingest(
     spec: DatasetSpec, intervals: Sequence[Interval], *, width: int, begin: Callable[[], object]
 ) -> Iterator[tuple[Interval, Results | Exception]]:

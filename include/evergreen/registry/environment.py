@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from evergreen import cores
 from evergreen.model.code import code_version
 from evergreen.model.families import REQUIREMENTS, requirements
 from evergreen.registry.contents import Environment, Lock
@@ -26,7 +26,7 @@ def of(family: str) -> Environment:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": str(_cores()),
+        "cores": str(cores.usable()),
         "blas": _blas(),
         "code": code_version(),
     }
@@ -55,11 +55,6 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part")))
     return f"{platform.machine()}, {next(named, platform.processor() or 'unknown')}"
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _blas() -> str:
