@@ -147,14 +147,13 @@ def run(spec: ModelSpec, *, most: int, length: timedelta | None = None, trials: 
             expected="a window with enough rows to learn from before it (split.minimum_rows), and some to judge by",
             next_step="ingest more of the history, or give a shorter --length",
         )
-    after_first = [each for each, of in zip(answers, judged, strict=True) if of.window != judged[0].window]
     return Backtest(
         spec,
         as_of,
         {table.seen_from(spec.model): version for table, version in pins.items()},
         tuple(judged),
-        _pooled(spec, after_first, "kept"),
-        _pooled(spec, answers, "baseline"),
+        _compared(spec, answers[1:], [each.kept for each in answers[1:]]),
+        _compared(spec, answers, [each.baseline for each in answers]),
     )
 
 
@@ -247,14 +246,18 @@ def _judged(
         searched.value(later.labels, answers.retrained, later.weights),
         searched.value(later.labels, answers.kept, later.weights),
         searched.value(later.labels, answers.baseline, later.weights),
-        _pooled(spec, [answers], "kept"),
+        _compared(spec, [answers], [answers.kept]),
         score(spec.problem.at(newest.threshold), later.labels, answers.retrained, later.weights),
     )
 
 
-def _pooled(spec: ModelSpec, windows: Sequence[_Answers], against: str) -> Comparison:
+def _compared(spec: ModelSpec, windows: Sequence[_Answers], others: Sequence[Floats]) -> Comparison:
     """Retraining against another side on the rows of some windows together; rows that share their circumstances are no
-    evidence apart (`asking.alike`)."""
+    evidence apart (`asking.alike`).
+
+    Args:
+        others: what the other side predicts, by window.
+    """
     if not windows:
         nothing = float("nan")
         return Comparison(nothing, nothing, nothing, 0, 0)
@@ -262,7 +265,7 @@ def _pooled(spec: ModelSpec, windows: Sequence[_Answers], against: str) -> Compa
     return metric(spec.problem, spec.search.metric).compare(
         np.concatenate([each.later.labels for each in windows]),
         np.concatenate([each.retrained for each in windows]),
-        np.concatenate([getattr(each, against) for each in windows]),
+        np.concatenate(others),
         np.concatenate([spec.asking.alike(each.later.frame).to_numpy(object) for each in windows]),
         weights=np.concatenate(weights) if weights else None,
     )

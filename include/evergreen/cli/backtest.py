@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.cli.parsing import Commands, positive
+from evergreen.handovers.handover import finite
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
@@ -142,24 +143,20 @@ def _window(judged: Judged) -> dict[str, object]:
             "family": trained.family,
             "parameters": dict(trained.parameters),
             "rows": trained.learned,
-            "score_on_time_folds": _finite(trained.searched),
+            "score_on_time_folds": finite(trained.searched),
         },
         "why_not_trained": judged.why_not or None,
-        "retrained": _finite(judged.retrained),
-        "not_retrained": _finite(judged.kept),
-        "baseline": _finite(judged.baseline),
+        "retrained": finite(judged.retrained),
+        "not_retrained": finite(judged.kept),
+        "baseline": finite(judged.baseline),
         "gain_of_retraining": _compared(judged.gain),
-        "scores": {str(name): _finite(value) for name, value in judged.scores.items()},
+        "scores": {str(name): finite(value) for name, value in judged.scores.items()},
     }
 
 
 def _compared(gain: Comparison) -> Mapping[str, Any]:
     return {
-        name: _finite(value) if isinstance(value, float) else value
+        name: finite(value) if isinstance(value, float) else value
         for name, value in gain._asdict().items()
         if name in ("gain", "low", "high", "rows", "tells")
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
