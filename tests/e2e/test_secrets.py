@@ -29,14 +29,9 @@ def processes(home: Path) -> dict[str, list[psutil.Process]]:
     return by_service
 
 
-def set_secrets(running: Stack) -> dict[str, str]:
-    """The secrets that this stack has; on a Postgres of the user's own, no key signs unless the user sets one."""
-    return {name: value for name, value in environment.secret_values(running.settings).items() if value}
-
-
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="other systems show no other process's environment")
 def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> None:
-    values = set_secrets(running)
+    values = environment.secret_values(running.settings)
     secrets_of, seen = defaultdict(set), set()
     for service, family in processes(running.settings.home).items():
         allowed = {values[name] for name in environment.SEES[service].secrets & values.keys()}
@@ -59,7 +54,7 @@ def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> No
 
 
 def test_no_log_holds_a_secret(running: Stack) -> None:
-    values = set_secrets(running)
+    values = environment.secret_values(running.settings)
     files = [file for file in (running.settings.home / "logs").rglob("*") if file.is_file()]
     assert len(files) > 50
     for file in files:

@@ -224,7 +224,7 @@ def secret_values(settings: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_PASSWORD": settings.mlflow_password,  # of tasks and of the model server
         "MLFLOW_AUTH_ADMIN_PASSWORD": settings.mlflow_password,  # of MLflow's own server
         "EVERGREEN_AIRFLOW_PASSWORD": settings.airflow_password,
-        "EVERGREEN_SIGNING_KEY": settings.signing_key,  # where it is
+        **({"EVERGREEN_SIGNING_KEY": settings.signing_key} if settings.signing_key else {}),  # where it is
         **({"EVERGREEN_SERVER_KEY": settings.server_key} if settings.server_key else {}),
     }
 
@@ -250,6 +250,6 @@ def of_service(name: str, settings: Settings) -> dict[str, str]:
     paths = [str(settings.project / "config"), str(settings.project / "include")]
     return (
         plain
-        | {key: values[key] for key in sees.secrets if values[key]}
+        | {key: values[key] for key in sees.secrets if values.get(key)}
         | {SERVICE: name, "EVERGREEN_HOME": str(settings.home), "PYTHONPATH": os.pathsep.join(paths)}
     )
