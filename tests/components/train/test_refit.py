@@ -35,7 +35,7 @@ from evergreen.train import refitting, stages
 from evergreen.train.rebuilding import rebuild
 
 from .conftest import DAYS, at, run_as_of, spec_in
-from .history import HORIZON, feature, label, publish
+from .history import HORIZON, feature, label, publish, telling
 
 CUSTOMERS = 40
 FAMILY = "gradient_boosting"
@@ -59,14 +59,7 @@ def learnable(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pyte
         },
         refit=True,
     )
-    random = np.random.default_rng(1)
-    features, labels = [], []
-    for day in range(DAYS):
-        for number in range(CUSTOMERS):
-            minutes = float(random.normal(30, 10))
-            features.append(feature(f"c{number}", at(day), minutes))
-            labels.append(label(f"c{number}", at(day), int(random.random() < 1 / (1 + np.exp((minutes - 30) / 4)))))
-    publish(spec, features, labels)
+    publish(spec, *telling(CUSTOMERS))
     return spec
 
 

@@ -33,11 +33,10 @@ from evergreen.spec.load import Declared
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages
 
-from .conftest import DAYS, SECTIONS, at, run_as_of, spec_in
-from .history import feature, label, publish
+from .conftest import SECTIONS, run_as_of, spec_in
+from .history import publish, telling
 from .test_refit import judged
 
-CUSTOMERS = 40
 SMALL: dict[str, dict[str, Any]] = {
     "logistic_regression": {},
     "gradient_boosting": {"max_iter": [5, 15]},
@@ -64,15 +63,7 @@ def version(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest
             gates=gates,
             **sections,
         )
-        random = np.random.default_rng(1)
-        features, labels = [], []
-        for day in range(DAYS):
-            for number in range(CUSTOMERS):
-                minutes = float(random.normal(30, 10))
-                features.append(feature(f"c{number}", at(day), minutes))
-                chance = 1 / (1 + np.exp((minutes - 30) / 4))
-                labels.append(label(f"c{number}", at(day), int(random.random() < chance)))
-        publish(spec, features, labels)
+        publish(spec, *telling())
         run = run_as_of(spec)
         _, passed = judged(run)
         assert passed.passed, passed.reason
