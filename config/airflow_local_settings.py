@@ -74,6 +74,7 @@ PRELOADED = (
     "evergreen.orchestration.airflow",
     "evergreen.registry.allowing",
     "evergreen.registry.candidates",
+    "evergreen.registry.registering",
     "evergreen.registry.store",
     "evergreen.registry.tracking",
     "evergreen.rollout.controller",

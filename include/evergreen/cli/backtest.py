@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.cli.parsing import Commands, positive
-from evergreen.handovers.handover import finite
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def _as_json(made: Backtest) -> dict[str, object]:
 
 
 def _window(judged: Judged) -> dict[str, object]:
+    from evergreen.handovers.handover import finite
+
     trained = judged.trained
     return {
         "start": judged.window.start.isoformat(),
@@ -155,6 +156,8 @@ def _window(judged: Judged) -> dict[str, object]:
 
 
 def _compared(gain: Comparison) -> Mapping[str, Any]:
+    from evergreen.handovers.handover import finite
+
     return {
         name: finite(value) if isinstance(value, float) else value
         for name, value in gain._asdict().items()
