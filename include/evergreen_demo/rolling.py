@@ -26,8 +26,8 @@ from evergreen_demo.driver import Demo
 
 MODEL = "churn"
 APPROVER = "anna"
-# A customer base of 1,000 is asked about once a day: 250 of them are a quarter's answers of a day.
-CANARY = {"strategy": "canary", "shares": [25, 50], "minimum_answers": 200}
+# A customer base of 1,000 is asked about once per day: half of it gives more answers than this in one day.
+CANARY = {"strategy": "canary", "shares": [50], "minimum_answers": 200}
 _WHY = "the last act: the first version again, which passed its gates before the world changed"
 
 

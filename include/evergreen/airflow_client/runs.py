@@ -112,7 +112,7 @@ class AirflowRuns:
                     next_step="look at the run in Airflow and at the scheduler's log",
                 )
             meanwhile()
-            time.sleep(0.25)
+            time.sleep(0.5)
             run = self.api.get(f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}")
         if run["state"] == "failed":
             self.explain(run)
