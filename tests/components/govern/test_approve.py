@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from mlflow import MlflowClient
 
 from evergreen import cli
@@ -251,6 +253,8 @@ def test_the_evidence_of_a_version_is_one_archive(
     assert json.loads(allowed["body"])["actor"] == "anna"
     lock = packed["requirements.lock"].decode().splitlines()
     assert f"scikit-learn=={importlib.metadata.version('scikit-learn')}" in lock and len(lock) > 200
+    refused = JsonStrictValidator(SchemaVersion.V1_6).validate_str(packed["sbom.cdx.json"].decode())
+    assert refused is None, f"by CycloneDX' own schema: {refused}"
     bill = json.loads(packed["sbom.cdx.json"])
     assert (bill["bomFormat"], bill["specVersion"], len(bill["components"])) == ("CycloneDX", "1.6", len(lock))
     assert f"pkg:pypi/mlflow@{importlib.metadata.version('mlflow')}" in {each["purl"] for each in bill["components"]}
