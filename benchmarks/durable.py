@@ -19,7 +19,7 @@ from benchmarks.document import duration, table
 from benchmarks.measure import in_turns
 from evergreen.database import arrays
 from evergreen.serve import commits
-from evergreen.serve.predictions import TABLE, Prediction, connected, days_of, make_tables
+from evergreen.serve.predictions import TABLE, Prediction, connected, days_of, encoded, make_tables
 
 SIZES = {1: 300, 8: 300, 50: 100, 1000: 20}  # rows at once → times
 _COPY_HEAD, _COPY_TAIL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
@@ -45,7 +45,7 @@ def run(model: str, features: dict[str, dict[str, Any]], folder: Path) -> str:
 
     with connected() as connection, connected() as prepared, _segment(folder) as append:
         make_tables(connection, days_of(rows(1)))
-        prepared.pgconn.prepare(b"log", commits.INSERT.encode())
+        prepared.pgconn.prepare(b"log", commits.NUMBERED.encode())
         ways: dict[str, Callable[[int], object]] = {
             "`insert … select from unnest`, arrays by psycopg": lambda size: TABLE.insert(connection, rows(size)),
             "the same, prepared, arrays by `database.arrays`": lambda size: _insert(prepared, rows(size)),
@@ -60,7 +60,7 @@ def run(model: str, features: dict[str, dict[str, Any]], folder: Path) -> str:
 
 
 def _insert(connection: psycopg.Connection, rows: list[Prediction]) -> None:
-    values = commits.encoded(rows)
+    values = encoded(rows)
     done = connection.pgconn.exec_prepared(b"log", values, [1] * len(values))
     assert done.status == pq.ExecStatus.COMMAND_OK, done.error_message
 

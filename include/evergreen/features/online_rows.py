@@ -70,15 +70,12 @@ class Features:
             return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
         if not requests:
             return []
-        named = {keys: [keys.of(request) for request in requests] for keys in self._keys}
+        named = {keys: [keys.of(request) for request in requests] for keys in {*self._keys}}
         wanted = [named[keys] for keys in self._keys]
         stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self.tables]
         for number, key, at, packed in self._rows([list({*keys}) for keys in wanted], read or self._read):
             stored[number][key] = (at, self._readers[number].values(packed))
-        return [
-            self._answer([of_view.get(key) for of_view, key in zip(stored, keys, strict=True)])
-            for keys in zip(*wanted, strict=True)
-        ]
+        return self._answers([list(map(of_view.get, keys)) for of_view, keys in zip(stored, wanted, strict=True)])
 
     def _rows(self, keys: Sequence[Sequence[bytes | None]], read: Rows) -> list[Row]:
         doing = f"reading online features of {self._spec.model}"
@@ -95,22 +92,26 @@ class Features:
                     ),
                 ) from error
 
-    def _answer(self, of_views: Sequence[tuple[datetime, Mapping[str, Any]] | None]) -> dict[str, Any]:
-        features: dict[str, Any] = {}
-        times: list[datetime | None] = []
+    def _answers(self, of_views: Sequence[Sequence[tuple[datetime, Mapping[str, Any]] | None]]) -> list[dict[str, Any]]:
+        """Of each entity, from what each view has of it."""
+        features: list[dict[str, Any]] = [{} for _ in of_views[0]]
         for found, names in zip(of_views, self._names, strict=True):
-            if found is None:
-                features.update(dict.fromkeys(names))
-                times.append(None)
-            else:
-                times.append(found[0])
-                values = found[1]
-                features |= {name: values.get(name) for name in names}
-        return {
-            "features": features,
-            "features_at": max((at for at in times if at is not None), default=None),
-            "views_at": dict(zip(self._spec.features, times, strict=True)),
-        }
+            nothing = dict.fromkeys(names)
+            for of_entity, row in zip(features, found, strict=True):
+                if row is None or len(row[1]) < len(names):  # an older row may lack some
+                    of_entity.update(nothing)
+                if row is not None:
+                    of_entity.update(row[1])
+        views = [*self._spec.features]
+        times = zip(*([None if row is None else row[0] for row in found] for found in of_views), strict=True)
+        return [
+            {
+                "features": of_entity,
+                "features_at": max(filter(None, at), default=None),
+                "views_at": dict(zip(views, at, strict=True)),
+            }
+            for of_entity, at in zip(features, times, strict=True)
+        ]
 
 
 def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -63,9 +63,16 @@ class Reader:
         self._names = {named(name): name for name in names}
         self._wanted = frozenset(names)
         self._plans: dict[bytes, Plan] = {}
+        self._latest: tuple[bytes, Plan] = (
+            b"no header",
+            lambda packed: {},
+        )  # mostly the next row was written with the same header
 
     def values(self, packed: bytes) -> dict[str, Any]:
         """Feature → value of those wanted that the row has; None: null."""
+        header, plan = self._latest
+        if packed.startswith(header):
+            return plan(packed)
         if packed[:1] != MARK:
             from evergreen.features import feast_values  # Feast takes seconds to import, and few rows are its own
 
@@ -75,10 +82,10 @@ class Reader:
                 if name in self._wanted
             }
         header = packed[: 3 + 5 * (packed[1] | packed[2] << 8)]
-        plan = self._plans.get(header)
-        if plan is None:
-            plan = self._plans[header] = self._plan(header)
-        return plan(packed)
+        if header not in self._plans:
+            self._plans[header] = self._plan(header)
+        self._latest = header, self._plans[header]
+        return self._plans[header](packed)
 
     def protos(self, packed: bytes) -> dict[str, Value]:
         """The same as Feast's values; null is one without a kind."""

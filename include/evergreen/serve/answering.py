@@ -3,7 +3,6 @@ prediction log: what a lane's thread does."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from evergreen.features.online_rows import Rows
 from evergreen.quoting import shown
@@ -22,8 +23,9 @@ from evergreen.spec.keyed import Keyed
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_JSON = msgspec.json.Encoder().encode
 _LONGEST = 500  # characters of why a version failed
+_NONE: dict[str, timedelta] = {}  # of views that are stale
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> 
             asked.loaded.version.number,
             asked.request_id,
             at,
-            of.spec.entity.text(entity),
+            named,
             asked.as_of,
             None,
             {},
@@ -146,7 +148,7 @@ def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> 
             seconds=seconds,
             failed=failed,
         )
-        for at, entity in zip(asked.at, asked.entities, strict=True)
+        for at, named in zip(asked.at, of.spec.entity.texts(asked.entities), strict=True)
     ]
 
 
@@ -161,63 +163,63 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
     loaded, entities, request_id, as_of = asked.loaded, asked.entities, asked.request_id, asked.as_of
     spec, about, problem = loaded.spec, loaded.spec.entity, loaded.problem
     inputs, dated, bounds = loaded.inputs, loaded.dated, loaded.bounds
-    stale = [_stale(bounds, values["views_at"], as_of) for values in online]
+    stale = [_stale(bounds, values["views_at"], as_of) for values in online] if bounds else [_NONE] * len(online)
     refused = {
         at: f"{_named(about, entity)}: {_refusal(bounds, views)}"
         for at, (entity, views) in enumerate(zip(entities, stale, strict=True))
-        if _of(bounds, views, "refuse")
+        if views and _of(bounds, views, "refuse")
     }
     known = [
         at for at, values in enumerate(online) if at not in refused and (values["features_at"] is not None or inputs)
     ]
-    features = {
-        at: online[at]["features"] | _nulls(spec, bounds, stale[at]) | {name: entities[at][name] for name in inputs}
-        for at in known
-    }
-    for of_entity in features.values():
+    features: list[dict[str, Any]] = [online[at]["features"] for at in known]
+    for at, of_entity in zip(known, features, strict=True):
+        if stale[at]:
+            of_entity.update(_nulls(spec, bounds, stale[at]))
+        for name in inputs:
+            of_entity[name] = entities[at][name]
         for name, kind in dated.items():
             of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
-    predictions = loaded.predict(list(features.values())) if known else None
+    predictions = loaded.predict(features) if known else None
     if predictions is not None and not problem.is_answer(predictions, len(known)):
         raise ValueError(f"version {loaded.version.number} answered with what is not {problem.answered}")
     seconds = reading + time.perf_counter() - started
     answers = [] if predictions is None else problem.answers(predictions)
-    scores = dict(zip(known, answers, strict=True))
     decided = None if predictions is None else problem.classes_of(predictions)
-    classes = {} if decided is None else dict(zip(known, decided, strict=True))
+    answered = dict(zip(known, zip(answers, decided or [None] * len(known), features, strict=True), strict=True))
     items: list[dict[str, Any]] = []
-    rows, unknown, places = [], [], asked.at
+    rows, unknown, places, keys, texts = [], [], asked.at, [*about.columns], about.texts(entities)
     for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
-        keys = {name: entity[name] for name in about.columns}
-        if position in refused:
-            items.append({**keys, "prediction": None, "features_at": None, "error": refused[position]})
+        item: dict[str, Any] = {name: entity[name] for name in keys}
+        items.append(item)
+        if position not in answered:
+            error = refused.get(position, "")
+            if not error:
+                error = f"unknown {_named(about, entity)}: the online store has no features of it"
+                unknown.append(error)
+            item |= {"prediction": None, "features_at": None, "error": error}
             continue
-        if position not in scores:
-            error = f"unknown {_named(about, entity)}: the online store has no features of it"
-            unknown.append(error)
-            items.append({**keys, "prediction": None, "features_at": None, "error": error})
-            continue
+        score, of_class, its = answered[position]
         features_at = values["features_at"]
-        of_class = {"class": classes[position]} if classes else {}
-        item = {
-            **keys,
-            "prediction": scores[position],
-            **of_class,
-            "features_at": features_at and features_at.isoformat(),
-        }
-        items.append({**item, "stale": list(stale[position])} if stale[position] else item)
+        item["prediction"] = score
+        if of_class is not None:
+            item["class"] = of_class
+        item["features_at"] = features_at and features_at.isoformat()
+        if stale[position]:
+            item["stale"] = list(stale[position])
         rows.append(
-            Prediction.of(
-                scores[position],
-                decided=str(classes[position]) if classes else None,
+            Prediction(
+                prediction=None if isinstance(score, dict) else score,
+                probabilities=score if isinstance(score, dict) else None,
+                decided=None if of_class is None else str(of_class),
                 model=spec.model,
                 version=loaded.version.number,
                 request_id=request_id,
                 position=places[position],
-                entity=about.text(entity),
+                entity=texts[position],
                 as_of=as_of,
                 features_at=features_at,
-                features=features[position],
+                features=its,
                 role=asked.role,
                 rollout=asked.rollout,
                 share=asked.share,
@@ -231,7 +233,7 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
         unknown,
         list(refused.values()),
         Counter(view for views in stale for view in views) if any(stale) else {},
-        _unseen(loaded.categories, features.values()),
+        _unseen(loaded.categories, features),
     )
 
 
@@ -245,7 +247,7 @@ def _content(asked: Asked, items: Sequence[Mapping[str, Any]]) -> bytes:
     }
     if asked.role != "champion":
         content["role"] = asked.role
-    return _JSON(content).encode()
+    return _JSON(content)
 
 
 def _named(about: Keyed, entity: Mapping[str, Any]) -> str:

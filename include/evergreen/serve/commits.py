@@ -21,10 +21,9 @@ from datetime import date
 import psycopg
 from psycopg import pq
 
-from evergreen.database.arrays import binary
 from evergreen.errors import EvergreenError
 from evergreen.serve.admission import too_busy
-from evergreen.serve.predictions import TABLE, Prediction, PredictionLog, connected, days_of
+from evergreen.serve.predictions import INSERT, Prediction, PredictionLog, connected, days_of, encoded
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +35,7 @@ _REST = 25.0  # seconds that `PredictionLog` has for it then
 _AGAIN = 1.0  # seconds until a connection is tried again
 _STATEMENT, _TEXT, _BINARY = b"predictions", 0, 1
 _NUMBERS = itertools.count(1)
-INSERT = re.sub(
-    "%b", lambda _: f"${next(_NUMBERS)}", f"{TABLE.inserting} on conflict ({', '.join(TABLE.key)}) do nothing"
-)
+NUMBERED = re.sub("%b", lambda _: f"${next(_NUMBERS)}", INSERT)
 
 
 @dataclass(slots=True, frozen=True)
@@ -251,14 +248,9 @@ class Commits:
             self.go_on()
 
 
-def encoded(rows: Sequence[Prediction]) -> list[bytes]:
-    """The parameters of `INSERT`; raises what a value raises that cannot be sent."""
-    return [binary(column.kind, [getattr(row, column.name) for row in rows]) for column in TABLE.inserted]
-
-
 def _opened() -> psycopg.Connection:
     connection = connected()
-    prepared = connection.pgconn.prepare(_STATEMENT, INSERT.encode())
+    prepared = connection.pgconn.prepare(_STATEMENT, NUMBERED.encode())
     if prepared.status != pq.ExecStatus.COMMAND_OK:
         raise psycopg.OperationalError(prepared.error_message.decode(errors="replace"))
     connection.pgconn.nonblocking = 1

@@ -22,6 +22,7 @@ import psycopg
 
 from evergreen import database
 from evergreen.database import Stored, Table
+from evergreen.database.arrays import Array, ArrayDumper, binary
 from evergreen.errors import ServiceUnavailable
 from evergreen.interval import in_utc
 from evergreen.serve import idempotency
@@ -31,6 +32,7 @@ from evergreen.spec.problem import Answer as Answered
 log = logging.getLogger(__name__)
 
 _ROWS_A_COMMIT = 5_000
+_ROWS_A_STATEMENT = 250
 _ROWS_WAITING = 50_000  # more than this and the database does not keep up: refuse rather than pile up
 
 
@@ -64,13 +66,6 @@ class Prediction:
     seconds: float | None = None  # that the version took for the whole request
     failed: str | None = None  # why the version did not answer, so that the champion did; null: it answered
 
-    @classmethod
-    def of(cls, answered: Answered, **others: Any) -> Prediction:
-        """The row of what was answered, whatever the kind of label."""
-        if isinstance(answered, dict):
-            return cls(**others, prediction=None, probabilities=answered)
-        return cls(**others, prediction=answered)
-
     @property
     def answered(self) -> Answered | None:
         """What was answered."""
@@ -85,6 +80,7 @@ TABLE = Table(
     key=("model", "as_of", "request_id", "position", "version"),
     divided="list (model)",
 )
+INSERT = f"{TABLE.inserting} on conflict ({', '.join(TABLE.key)}) do nothing"
 ANSWERED = "role is distinct from 'shadow' and failed is null"  # to a client
 
 # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
@@ -157,7 +153,24 @@ def days_of(rows: Iterable[Prediction]) -> set[tuple[str, date]]:
 
 def connected() -> psycopg.Connection:
     """A connection to write the log by, with bounds on what it waits for."""
-    return psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
+    connection = psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
+    connection.adapters.register_dumper(Array, ArrayDumper)
+    return connection
+
+
+def encoded(rows: Sequence[Prediction]) -> list[Array]:
+    """The parameters of `INSERT`; raises what a value raises that cannot be sent."""
+    return [Array(binary(column.kind, [getattr(row, column.name) for row in rows])) for column in TABLE.inserted]
+
+
+def _insert(connection: psycopg.Connection, rows: Sequence[Prediction]) -> None:
+    """All or none. Of many rows Postgres writes the first ones while the next ones are encoded."""
+    if len(rows) <= _ROWS_A_STATEMENT:
+        connection.execute(INSERT, encoded(rows), prepare=True)  # by itself, or in the transaction that is open
+        return
+    with connection.transaction(), connection.pipeline():
+        for start in range(0, len(rows), _ROWS_A_STATEMENT):
+            connection.execute(INSERT, encoded(rows[start : start + _ROWS_A_STATEMENT]), prepare=True)
 
 
 def make_tables(connection: psycopg.Connection, new: Iterable[tuple[str, date]]) -> None:
@@ -314,15 +327,14 @@ class PredictionLog:
 def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:
     answers = [request.answer for request in requests if request.answer is not None]
     if not answers:
-        TABLE.insert(connection, (row for request in requests for row in request.rows))  # commits by itself
+        _insert(connection, [row for request in requests for row in request.rows])
         return {}
     with connection.transaction():
         # In the keys' order: two servers with the same keys wait for each other instead of deadlocking.
         ours = idempotency.remember(connection, sorted(answers, key=lambda a: (a.model, a.key)))
         late = {(a.model, a.key): a.request_id for a in answers if a.request_id not in ours}
         elsewhere = set(late.values())
-        rows = [row for request in requests for row in request.rows if row.request_id not in elsewhere]
-        TABLE.insert(connection, rows)
+        _insert(connection, [row for request in requests for row in request.rows if row.request_id not in elsewhere])
         if not late:
             return {}
         standing = idempotency.standing(connection, late)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Key = str | int | tuple[str | int, ...]  # of an entity: of several columns their values, in their order
 
@@ -90,8 +92,14 @@ class Keyed(Declared):
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The key of a row as one text: of one column its value, of several a JSON list, which no two keys share."""
-        key = self.key_in(row)
-        return json.dumps(key, ensure_ascii=False, separators=(",", ":")) if isinstance(key, tuple) else str(key)
+        return self.texts([row])[0]
+
+    def texts(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+        """The same of many rows."""
+        columns = [*self.columns]
+        if len(columns) == 1:
+            return [str(row[columns[0]]) for row in rows]
+        return [_JSON([row[name] for name in columns]) for row in rows]
 
     def of_text(self, text: str) -> dict[str, str | int]:
         """What `text` was made of."""
