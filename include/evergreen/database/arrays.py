@@ -3,6 +3,7 @@ each value for how to do it, which takes several times as long."""
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ _HEAD = struct.Struct("!iiIii")  # dimensions, whether there are nulls, type, le
 _LENGTH = struct.Struct("!i")
 _NULL = _LENGTH.pack(-1)
 _INTEGER, _BIGINT, _DOUBLE = struct.Struct("!ii"), struct.Struct("!iq"), struct.Struct("!id")
-_JSON = msgspec.json.Encoder().encode
+_JSON, _OTHER = msgspec.json.Encoder().encode, json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _bytes(value: bytes) -> bytes:
@@ -33,7 +34,12 @@ def _moment(value: datetime) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return _bytes(b"\x01" + _JSON(value))
+    content = _JSON(value)
+    if b"null" in content:  # NaN and infinities too: those Postgres is to refuse, and nobody to lose
+        nulls = [*value.values()].count(None) if isinstance(value, dict) else -1
+        if content.count(b"null") != nulls:
+            content = _OTHER(value).encode()
+    return _bytes(b"\x01" + content)
 
 
 # Postgres' type → its number, and a value with its length before it

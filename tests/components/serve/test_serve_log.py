@@ -19,7 +19,7 @@ def rows(request: str, value: object) -> list[Prediction]:
     return [Prediction("shop", 1, request, 0, "c-1", at(0), at(0), {"minutes": value}, 0.5)]
 
 
-@pytest.mark.parametrize(("value", "reason"), [(float("inf"), "Infinity"), (object(), "not JSON serializable")])
+@pytest.mark.parametrize(("value", "reason"), [(float("inf"), "Infinity"), (object(), "type object is unsupported")])
 def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settings, value: object, reason: str) -> None:
     log = PredictionLog()
     log.append(rows("first", 1.0)).result(timeout=30)
