@@ -551,6 +551,11 @@ OF_CLASSES: dict[str, tuple[str, str, list[str]]] = {
         "type: multiclass\n  threshold: 0.4",
         ["label.threshold", "0.4", "a multiclass label has no threshold", "remove it"],
     ),
+    "a calibration of several classes": (
+        "owner:",
+        "calibrate: sigmoid\nowner:",
+        ["calibrate", "sigmoid", "of a binary label", "this one is multiclass", "remove it"],
+    ),
     "a class that is no name": ("[web, in store, phone]", "[web, <b>, phone]", ["label.classes", "<b>"]),
     "classes of a number": (
         "type: multiclass",

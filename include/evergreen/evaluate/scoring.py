@@ -30,7 +30,7 @@ from evergreen.handovers.train import (
     Since,
 )
 from evergreen.model import baseline as baselines
-from evergreen.model import rows
+from evergreen.model import calibrating, rows
 from evergreen.model.metrics import metric
 from evergreen.model.metrics import score as scores_of
 from evergreen.model.rows import Rows
@@ -41,6 +41,7 @@ from evergreen.registry.contents import Evaluation, Gates
 from evergreen.registry.rules import Version, is_refit, refit_key
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT
+from evergreen.spec.measures import MEASURES
 from evergreen.spec.problem import Problem
 from evergreen.train import records, windows
 
@@ -85,8 +86,14 @@ def score(run: Run, of: Scored) -> Evaluated:
         predictions[candidate.family] = rows.predict(of.fits[candidate.family], later.inputs)
         operating = problem.at(candidate.threshold)
         scores = _finite(scores_of(operating, later.labels, predictions[candidate.family], later.weights))
-        scored.append(ScoredCandidate(**dict(candidate), scores=scores))
         log.info("%-24s %s", candidate.family, _line(scores))
+        stated = None
+        if candidate.calibrated_on is not None:
+            before = rows.predict(calibrating.uncalibrated(of.fits[candidate.family]), later.inputs)
+            found = _finite(scores_of(operating, later.labels, before, later.weights))
+            stated = {str(name): found[name] for name in problem.metrics if not MEASURES[name].of_decisions}
+            log.info("%-24s %s", "  before calibration", _line(stated))
+        scored.append(ScoredCandidate(**dict(candidate), scores=scores, uncalibrated=stated))
     best = max(scored, key=lambda candidate: spec.search.measure.rank(candidate.search_score))
     learned = of.learn
     if best.backtest is not None:  # the baseline knows what the candidate learned from
@@ -136,7 +143,11 @@ def evaluation(evaluated: Evaluated, of: ScoredCandidate) -> Evaluation:
     )
     told = {"slices", "fairness", "intervals"} if of.family == evaluated.best.family else set()
     return Evaluation(
-        value=of.scores[evaluated.metric], scores=of.scores, **evaluated.model_dump(include=told), **shared
+        value=of.scores[evaluated.metric],
+        scores=of.scores,
+        uncalibrated=of.uncalibrated,
+        **evaluated.model_dump(include=told),
+        **shared,
     )
 
 

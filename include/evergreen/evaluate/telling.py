@@ -48,10 +48,12 @@ def _worst_first(checked: Sequence[Gate]) -> list[Gate]:
 
 def _candidates(run: Run, evaluated: Evaluated) -> Section:
     names = run.spec.problem.metrics
-    rows = [
-        (each.family, number(each.search_score), *(number(each.scores.get(name)) for name in names))
-        for each in evaluated.candidates
-    ]
+    rows = []
+    for each in evaluated.candidates:
+        rows.append((each.family, number(each.search_score), *(number(each.scores.get(name)) for name in names)))
+        if each.uncalibrated is not None:
+            stated = each.uncalibrated
+            rows.append((f"{each.family} before calibration", "", *(number(stated.get(name)) for name in names)))
     rows.append(("baseline", "", *(number(evaluated.baseline.get(name)) for name in names)))
     if evaluated.champion is not None and evaluated.champion.scores is not None:
         scores = evaluated.champion.scores

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing
 from evergreen.explain.contributions import Explanation, Floats, adds_up, explain
+from evergreen.model import calibrating
 from evergreen.model.rows import inputs, predict
 from evergreen.registry import artifacts, loading, pipelines, records
 from evergreen.registry.contents import Reference
@@ -63,7 +64,7 @@ def _explained(model: str, logged: list[Prediction]) -> Iterator[Explained]:
 
 def _one(spec: ModelSpec, pipeline: Pipeline, background: pd.DataFrame, logged: Prediction) -> Explained:
     names = list(spec.feature_types)
-    scale, score = _raw(spec, pipeline, logged)
+    scale, score = raw(spec, pipeline, logged.decided)
     if set(logged.features) != set(names):
         return Explained(logged, scale, None, "the log has other inputs than the version takes")
     row = inputs(spec.feature_types, pd.DataFrame.from_records([dict(logged.features)], columns=names))
@@ -85,20 +86,17 @@ def _same(one: object, other: object) -> bool:
     return False
 
 
-def _raw(spec: ModelSpec, pipeline: Pipeline, logged: Prediction) -> tuple[str, partial[Floats]]:
-    """The scale on which parts may add up, and the score on it."""
+def raw(spec: ModelSpec, pipeline: Pipeline, decided: object = None) -> tuple[str, partial[Floats]]:
+    """The scale on which parts may add up, and the score on it; of several classes that of the one decided on."""
     if spec.problem.kind == "numeric":
         return f"in the unit of {spec.label.name}", partial(predict, pipeline)
     if spec.problem.kind == "binary":
-        if hasattr(pipeline, "decision_function"):
-            return "log-odds", partial(_log_odds, pipeline)
-        return "probability", partial(predict, pipeline)
-    column = list(spec.label.classes).index(str(logged.decided)) if logged.decided in spec.label.classes else 0
+        # A map of probabilities rises with the score, and parts add up before it alone.
+        before = calibrating.uncalibrated(pipeline)
+        scale = "log-odds" if hasattr(before, "decision_function") else "probability"
+        return f"{scale} before calibration" if before is not pipeline else scale, partial(calibrating.scores, before)
+    column = list(spec.label.classes).index(str(decided)) if decided in spec.label.classes else 0
     return f"probability of {spec.label.classes[column]}", partial(_of_class, pipeline, column)
-
-
-def _log_odds(pipeline: Pipeline, rows: pd.DataFrame) -> Floats:
-    return np.asarray(pipeline.decision_function(rows), dtype=np.float64)
 
 
 def _of_class(pipeline: Pipeline, column: int, rows: pd.DataFrame) -> Floats:

@@ -93,6 +93,8 @@ def _details(run: Run, facts: Facts) -> Section:
     ]
     if facts.recipe.threshold is not None:
         rows.append(("Operating threshold", f"{facts.recipe.threshold:.4f}, chosen by label.business_value"))
+    if facts.recipe.calibration is not None:
+        rows.append(("Calibration", str(facts.recipe.calibration)))
     if facts.gated != version.run_id:
         rows.append(("Gated fit", f"MLflow run {facts.gated}; this version is its refit"))
     return Section("Details", tables=(pairs(rows),))
@@ -157,15 +159,16 @@ def _data(run: Run, facts: Facts) -> Section:
 
 def _metrics(evaluation: Evaluation) -> Section:
     champion: Mapping[str, Any] = (evaluation.champion or {}).get("scores") or {}
-    rows = []
+    before, rows = evaluation.uncalibrated, []
     for name, value in evaluation.scores.items():
         low, high = evaluation.intervals.get(name, (None, None))
-        rows.append(
-            (name, number(value), between(low, high), number(evaluation.baseline.get(name)), number(champion.get(name)))
-        )
-    heads = ("Metric", "Value", "Interval", "Baseline", "Champion before")
+        stated = () if before is None else (number(before.get(name)),)
+        others = number(evaluation.baseline.get(name)), number(champion.get(name))
+        rows.append((name, number(value), between(low, high), *stated, *others))
+    uncalibrated = () if before is None else ("Before calibration",)
+    heads = ("Metric", "Value", "Interval", *uncalibrated, "Baseline", "Champion before")
     said = f"On the evaluation rows, which no search has seen. The baseline is {evaluation.baseline_is}."
-    return Section("Metrics", text=(said,), tables=(Table(heads, tuple(rows), numbers=(1, 2, 3, 4)),))
+    return Section("Metrics", text=(said,), tables=(Table(heads, tuple(rows), tuple(range(1, len(heads)))),))
 
 
 def _refit(run: Run, refit: Refit | None) -> Iterator[Section]:

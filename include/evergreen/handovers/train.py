@@ -127,6 +127,8 @@ class Candidate(Handover):
     """Which of the learning rows it learned from; None: all, for no change of the world was told."""
     threshold: float | None = None
     """Its operating threshold, chosen on the time folds by `label.business_value`; None: the spec says it."""
+    calibrated_on: int | None = None
+    """How many rows of the time folds the map of its probabilities was fitted on; None: it has none."""
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
 
@@ -135,6 +137,8 @@ class ScoredCandidate(Candidate):
 
     scores: Scores
     """metric → value; None where it is not defined."""
+    uncalibrated: Scores | None = None
+    """The same of the probabilities before their map, without what looks at decisions; None: it has no map."""
 
 
 class Comparison(Part):

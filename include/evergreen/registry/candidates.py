@@ -40,6 +40,7 @@ from evergreen.files import work_folder
 from evergreen.handovers.train import Difference
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
+from evergreen.model import calibrating
 from evergreen.model.code import code_version, queries, spec_hash
 from evergreen.model.families import requirements
 from evergreen.model.rows import Rows, predict
@@ -201,7 +202,7 @@ def _save_pipeline(
         conda_env=_conda_environment(family),  # inferring it takes ten seconds
         pyfunc_predict_fn=spec.problem.method,
         serialization_format="skops",
-        skops_trusted_types=list(family_of(family).types),
+        skops_trusted_types=[*family_of(family).types, *calibrating.TYPES],
     )
 
 

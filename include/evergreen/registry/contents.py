@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
+from evergreen.handovers.calibration import Calibration
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
 from evergreen.registry.tags import Tag
@@ -108,6 +109,8 @@ class Evaluation(_Json):
     """Its name."""
     scores: Mapping[str, float | None] = {}
     """metric → value."""
+    uncalibrated: Mapping[str, float | None] | None = None
+    """The scores without the map of its probabilities; null: it has none."""
     rows: int = 0
     rows_of_class: Mapping[str, int] | None = None
     """class → rows; null: the label has none."""
@@ -289,6 +292,8 @@ class Recipe(_Json):
     """Which rows it learns from after a change of the world, and why; null: no change was told."""
     threshold: float | None = None
     """The operating threshold, chosen by `label.business_value` on the time folds; null: the spec says it."""
+    calibration: Calibration | None = None
+    """The map of its probabilities, which a fit on other rows has too; null: the spec asks for none."""
 
     @property
     def window(self) -> LearningWindow:
@@ -300,6 +305,8 @@ class Recipe(_Json):
         """As MLflow's metrics of the run."""
         chosen = {} if self.threshold is None else {"operating_threshold": self.threshold}
         ways = {} if self.backtest is None else self.backtest.scores
+        if self.calibration is not None:
+            chosen["calibration_rows"] = float(self.calibration.rows)
         return chosen | {f"window_{way}": value for way, value in ways.items()}
 
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ModelUnloadable
 from evergreen.families import Family, FamilyUnusable, family
-from evergreen.model import families
+from evergreen.model import calibrating, families
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
@@ -77,7 +77,7 @@ def parse_pipeline(content: bytes, family_name: str, whose: str) -> Pipeline:
                 raise ValueError(f"compressed entries: {', '.join(packed[:3])}")
             if sum(entry.file_size for entry in archive.infolist()) > len(content):
                 raise ValueError("entries that share their bytes")
-        pipeline = skops.io.loads(_of_today(content, of), trusted=list(of.types))
+        pipeline = skops.io.loads(_of_today(content, of), trusted=[*of.types, *calibrating.TYPES])
         if not isinstance(pipeline, Pipeline):
             raise TypeError(f"a {type(pipeline).__name__}")
     except Exception as error:  # whatever a damaged or foreign file makes a library raise

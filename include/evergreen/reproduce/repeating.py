@@ -268,6 +268,7 @@ class Repetition:
             trials=0,
             backtest=made.recipe.backtest,
             threshold=made.recipe.threshold,
+            calibrated_on=None if made.recipe.calibration is None else made.recipe.calibration.rows,
         )
 
     def _compare_refit(self, gated: Made, whole: Rebuilt, record: Record) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from onnx import TensorProto
 from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -36,6 +39,7 @@ def export(pipeline: Pipeline, columns: Columns) -> bytes:
         NotExported: it is of another kind.
     """
     prepare, model = pipeline.named_steps["prepare"], pipeline.named_steps["model"]
+    model, calibrator = uncalibrated(model)
     writer = _WRITERS.get(type(model))
     if writer is None:
         raise NotExported(f"no graph is known of a {type(model).__name__}")
@@ -47,7 +51,48 @@ def export(pipeline: Pipeline, columns: Columns) -> bytes:
     else:
         rows, categories = _binned(graph, parts, columns), _codes(prepare, model, columns, seen)
     about = Inputs(categories, columns.numbers).to_json()
-    return graph.to_bytes(writer(graph, rows, model), about, several=_several(model))
+    if calibrator is None:
+        answers = writer(graph, rows, model)
+    elif (scored := _SCORES.get(type(model))) is not None:
+        answers = _calibrated(graph, _one(graph, scored(graph, rows, model)), calibrator)
+    else:
+        answers = _calibrated(graph, writer(graph, rows, model), calibrator)
+    return graph.to_bytes(answers, about, several=_several(model))
+
+
+def uncalibrated(model: Any) -> tuple[Any, Any]:
+    """A classifier and the map of its scores, as `evergreen.model.calibrating` joins them; None: there is no map.
+
+    Raises:
+        NotExported: it is calibrated in another way.
+    """
+    if not isinstance(model, CalibratedClassifierCV):
+        return model, None
+    calibrated = model.calibrated_classifiers_[0]
+    known = isinstance(calibrated.calibrators[0], IsotonicRegression | _SigmoidCalibration)
+    if not known or len(model.calibrated_classifiers_) > 1 or len(model.classes_) > 2:  # a family's own
+        raise NotExported("no graph is known of several calibrated models, of several classes, or of other maps")
+    return calibrated.estimator, calibrated.calibrators[0]
+
+
+def _calibrated(graph: Graph, score: str, calibrator: Any) -> str:
+    if not isinstance(calibrator, IsotonicRegression):
+        line = graph.node("Mul", score, graph.constant(-calibrator.a_))
+        return graph.node("Sigmoid", graph.node("Add", line, graph.constant(-calibrator.b_)))
+    corners, values = calibrator.X_thresholds_, calibrator.y_thresholds_
+    if len(corners) == 1:
+        return graph.node("Clip", score, graph.constant(values[0]), graph.constant(values[0]))
+    within = graph.node("Clip", score, graph.constant(corners[0]), graph.constant(corners[-1]))
+    # How many inner corners a score has reached is the place of its line.
+    column = graph.node("Unsqueeze", within, graph.constant([1], np.int64))
+    reached = graph.node("GreaterOrEqual", column, graph.constant(corners[1:-1]))
+    counted = graph.node("Cast", reached, to=TensorProto.INT64)
+    place = graph.node("ReduceSum", counted, graph.constant([1], np.int64), keepdims=0)
+    start, low, slope = (
+        graph.node("Gather", graph.constant(each), place)
+        for each in (corners[:-1], values[:-1], np.diff(values) / np.diff(corners))
+    )
+    return graph.node("Add", graph.node("Mul", graph.node("Sub", within, start), slope), low)
 
 
 def _places(columns: Columns, seen: Sequence[Sequence[Any]]) -> tuple[Category, ...]:
@@ -143,8 +188,12 @@ def _probability(graph: Graph, raw: str, outputs: int) -> str:
     return _one(graph, graph.node("Sigmoid", raw)) if outputs == 1 else graph.node("Softmax", raw, axis=1)
 
 
+def _log_odds(graph: Graph, rows: str, model: LogisticRegression) -> str:
+    return _affine(graph, rows, model.coef_.T, model.intercept_)
+
+
 def _logistic(graph: Graph, rows: str, model: LogisticRegression) -> str:
-    return _probability(graph, _affine(graph, rows, model.coef_.T, model.intercept_), len(model.coef_))
+    return _probability(graph, _log_odds(graph, rows, model), len(model.coef_))
 
 
 def _ridge(graph: Graph, rows: str, model: Ridge) -> str:
@@ -166,9 +215,13 @@ def _regressing_network(graph: Graph, rows: str, model: MLPRegressor) -> str:
     return _one(graph, _last_layer(graph, rows, model))
 
 
-def _boosting(graph: Graph, rows: str, model: Any) -> str:
+def _boosted(graph: Graph, rows: str, model: Any) -> str:
     raw = trees.boosted(graph, rows, model._predictors)
-    raw = graph.node("Add", raw, graph.constant(np.reshape(model._baseline_prediction, (1, -1))))
+    return graph.node("Add", raw, graph.constant(np.reshape(model._baseline_prediction, (1, -1))))
+
+
+def _boosting(graph: Graph, rows: str, model: Any) -> str:
+    raw = _boosted(graph, rows, model)
     if isinstance(model, HistGradientBoostingClassifier):
         return _probability(graph, raw, model.n_trees_per_iteration_)
     if model.loss != "squared_error":
@@ -187,6 +240,11 @@ def _several(model: Any) -> bool:
     return len(getattr(model, "classes_", ())) > 2
 
 
+# Of classifiers that have log-odds; of others a map is of their probabilities.
+_SCORES: dict[type[BaseEstimator], Callable[[Graph, str, Any], str]] = {
+    LogisticRegression: _log_odds,
+    HistGradientBoostingClassifier: _boosted,
+}
 _OF_SCALED = (LogisticRegression, Ridge, MLPClassifier, MLPRegressor)
 _WRITERS: dict[type[BaseEstimator], Callable[[Graph, str, Any], str]] = {
     LogisticRegression: _logistic,

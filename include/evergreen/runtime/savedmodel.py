@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from evergreen.families import Columns
-from evergreen.runtime.exporting import NotExported
+from evergreen.runtime.exporting import NotExported, uncalibrated
 
 OUTPUT = "prediction"
 MISSING = ""  # of a category: TensorFlow has no missing text; a missing number is NaN
@@ -30,6 +31,9 @@ def save(pipeline: Pipeline, columns: Columns, folder: Path) -> None:
         NotExported: it is of another kind; trees are.
     """
     prepare, model = pipeline.named_steps["prepare"], pipeline.named_steps["model"]
+    model, calibrator = uncalibrated(model)
+    if isinstance(calibrator, IsotonicRegression):
+        raise NotExported("no SavedModel is known of an isotonic map of probabilities (calibrate in model.yaml)")
     if type(model) not in (LogisticRegression, Ridge, MLPClassifier, MLPRegressor):
         raise NotExported(f"no SavedModel is known of a {type(model).__name__}")
     import tensorflow as tf
@@ -48,7 +52,11 @@ def save(pipeline: Pipeline, columns: Columns, folder: Path) -> None:
             rows = tf.matmul(rows, tf.constant(weights)) + tf.constant(offset)
             if place < len(layers) - 1:
                 rows = tf.nn.relu(rows)
-        return {OUTPUT: _ended(tf, rows, model)}
+        if calibrator is None:
+            return {OUTPUT: _ended(tf, rows, model)}
+        # A map is of log-odds where scikit-learn's model has them, else of probabilities.
+        score = tf.squeeze(rows, axis=1) if isinstance(model, LogisticRegression) else _ended(tf, rows, model)
+        return {OUTPUT: tf.sigmoid(-(calibrator.a_ * score + calibrator.b_))}
 
     specs = {name: tf.TensorSpec([None], tf.float64, name=name) for name in columns.numbers}
     specs |= {name: tf.TensorSpec([None], tf.string, name=name) for name in columns.categories}

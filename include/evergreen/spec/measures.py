@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value", float, npt.NDArray[np.float64])
 
+CalibrationMethod = Literal["sigmoid", "isotonic"]
 MetricName = Literal[
     "roc_auc",
     "average_precision",

@@ -33,6 +33,7 @@ _OWN = (
     "risk",
     "card",
     "refit",
+    "calibrate",
     "rollout",
 )
 

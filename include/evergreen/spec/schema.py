@@ -36,7 +36,7 @@ from evergreen.spec.gates import Gates
 from evergreen.spec.keyed import Name
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.label import Label
-from evergreen.spec.measures import MEASURES, Measure, MetricName
+from evergreen.spec.measures import MEASURES, CalibrationMethod, Measure, MetricName
 from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import Problem
@@ -194,6 +194,14 @@ class _Model(Folder):
         description=(
             "whether a candidate that passed its gates is fitted anew on all mature rows, those too that the gates "
             "looked at, and registered so"
+        ),
+    )
+    calibrate: CalibrationMethod | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
+        description=(
+            "of a binary label, the map that corrects the stated probabilities, fitted on the time folds; sigmoid: two "
+            "numbers, isotonic: any map that rises, for thousands of rows; null: they stay as the model states them"
         ),
     )
     rollout: Rollout = Field(

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from evergreen.families import Parameters
+from evergreen.handovers.calibration import Calibration
 from evergreen.handovers.train import LearningWindow
-from evergreen.model import families, operating, rows
+from evergreen.model import calibrating, families, operating, rows
 from evergreen.model.rows import Rows
+from evergreen.model.weightings import Floats, Labels
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules, windows
 
 Positions = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def fitted(spec: ModelSpec, part: Part, family: str, parameters: Parameters) -> 
     0."""
     learn, classes, width = part.learn, part.classes, len(spec.problem.values or ())
     labels = learn.labels if classes is None else np.searchsorted(classes, learn.labels)
-    model = families.fitted(spec, family, parameters, learn.inputs, labels, learn.weights, seed=spec.search.seed)
+    model = _fit(spec, part, family, parameters, labels)
     if classes is None:
         return lambda asked: rows.predict(model, asked)
 
@@ -107,16 +109,34 @@ def fitted(spec: ModelSpec, part: Part, family: str, parameters: Parameters) -> 
     return predicted
 
 
-def threshold(spec: ModelSpec, parts: Sequence[Part], family: str, parameters: Parameters) -> float | None:
-    """The operating threshold of a candidate, by what fits of it predict of rows that they have not learned from; None:
-    none is to be chosen."""
-    value = spec.label.business_value
-    if value is None or not spec.label.chooses_threshold:
-        return None
-    predictions = np.concatenate([fitted(spec, part, family, parameters)(part.later.inputs) for part in parts])
+def decided(
+    spec: ModelSpec, parts: Sequence[Part], family: str, parameters: Parameters
+) -> tuple[Calibration | None, float | None]:
+    """The map of a binary candidate's probabilities and its operating threshold, by what fits of it say of rows that
+    they have not learned from; None: the spec asks for none."""
+    value = spec.label.business_value if spec.label.chooses_threshold else None
+    if value is None and spec.calibrate is None:
+        return None, None
+    fits = [_fit(spec, part, family, parameters, part.learn.labels) for part in parts]
     labels = np.concatenate([part.later.labels for part in parts])
-    weights = [part.later.weights for part in parts if part.later.weights is not None]
-    return operating.threshold(value, labels, predictions, np.concatenate(weights) if weights else None)
+    weighted = [part.later.weights for part in parts if part.later.weights is not None]
+    weights = np.concatenate(weighted) if weighted else None
+
+    def said(by: Callable[[Pipeline, pd.DataFrame], Floats]) -> Floats:
+        return np.concatenate([by(fit, part.later.inputs) for fit, part in zip(fits, parts, strict=True)])
+
+    if spec.calibrate is None:
+        calibration, predictions = None, said(rows.predict)
+    else:
+        scored = said(calibrating.scores)
+        calibration = calibrating.fit(spec.calibrate, scored, labels, weights)
+        predictions = calibrating.probabilities(calibration, scored)
+    return calibration, None if value is None else operating.threshold(value, labels, predictions, weights)
+
+
+def _fit(spec: ModelSpec, part: Part, family: str, parameters: Parameters, labels: Labels) -> Pipeline:
+    learn = part.learn
+    return families.fitted(spec, family, parameters, learn.inputs, labels, learn.weights, seed=spec.search.seed)
 
 
 def lacking(spec: ModelSpec, learn: Rows, positions: Positions) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
-from evergreen.model import families
+from evergreen.model import calibrating, families
 from evergreen.model.rows import Rows
 from evergreen.registry import artifacts, tracking
 from evergreen.registry.contents import Recipe
@@ -41,4 +41,5 @@ def fit(spec: ModelSpec, recipe: Recipe, rows: Rows) -> tuple[Pipeline, Rows]:
     learned = windows.of(recipe.window, rows)
     rows_of = learned.inputs, learned.labels, learned.weights
     with threadpool_limits(1):  # families are tuned side by side, one core each; and the same order of additions
-        return families.fitted(spec, recipe.family, dict(recipe.parameters), *rows_of, seed=recipe.seed), learned
+        pipeline = families.fitted(spec, recipe.family, dict(recipe.parameters), *rows_of, seed=recipe.seed)
+    return calibrating.calibrated(pipeline, recipe.calibration), learned

@@ -83,13 +83,14 @@ def search(
             first=lambda: _first(run, family, trials, kept=study is not None) if first is None else first,
         )
         best, reason = taken(run, family, finished)
-        threshold = folding.threshold(spec, folded.parts, family, best.params)
+        calibration, threshold = folding.decided(spec, folded.parts, family, best.params)
     recipe = Recipe(
         family=family,
         parameters=best.params,
         seed=spec.search.seed,
         backtest=folded.backtest,
         threshold=threshold,
+        calibration=calibration,
     )
     return Found(recipe, tuple(finished), best, reason)
 

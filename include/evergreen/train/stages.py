@@ -175,6 +175,8 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in recipe.parameters.items()))
     if recipe.threshold is not None:
         log.info("%s: a yes is worth more than a no from a probability of %.4f on", family, recipe.threshold)
+    if recipe.calibration is not None:
+        log.info("%s states probabilities by a map of its scores: %s", family, recipe.calibration)
     if recipe.backtest is not None:
         log.info("%s learned from %s", family, recipe.backtest.reason)
     return _candidate(run, data, recipe, run_id, metrics)
@@ -232,4 +234,5 @@ def _candidate(
         trials=int(metrics["search_trials"]),
         backtest=recipe.backtest,
         threshold=recipe.threshold,
+        calibrated_on=None if recipe.calibration is None else recipe.calibration.rows,
     )

@@ -59,7 +59,7 @@ def test_a_training_chooses_the_threshold_on_its_time_folds_and_the_version_deci
 
     learn, later = rows.read(model, data, "learn"), rows.read(model, data, "evaluate")
     folds = folding.usable(model, learn).parts
-    assert folding.threshold(model, folds, FAMILY, recorded.parameters) == candidate.threshold
+    assert folding.decided(model, folds, FAMILY, recorded.parameters) == (None, candidate.threshold)
     assert all((part.later.frame["event_timestamp"] < data.evaluate.start).all() for part in folds), (
         "no row of the gates"
     )

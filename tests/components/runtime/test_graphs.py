@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -14,7 +14,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline
 
 from evergreen.families import Columns
-from evergreen.model import families
+from evergreen.handovers.calibration import Calibration
+from evergreen.model import calibrating, families
 from evergreen.model.rows import inputs, predict
 from evergreen.registry import packaging
 from evergreen.runtime import comparing, exporting, trees
@@ -22,6 +23,7 @@ from evergreen.runtime.answering import GraphPredictor
 from evergreen.runtime.graph import Graph
 from evergreen.spec.families import space
 from evergreen.spec.kinds import FeatureType
+from evergreen.spec.measures import CalibrationMethod
 from evergreen.spec.problem import LabelType
 
 TYPES: dict[str, FeatureType] = {
@@ -73,6 +75,12 @@ def fitted(label: LabelType, family: str, seed: int = 7) -> Pipeline:
     return families.fit(pipeline, inputs(TYPES, learn), labels_of(learn, label), None)
 
 
+def calibrated(pipeline: Pipeline, method: CalibrationMethod) -> Pipeline:
+    learn = rows_of(9)
+    scored = calibrating.scores(pipeline, inputs(TYPES, learn))
+    return calibrating.calibrated(pipeline, calibrating.fit(method, scored, labels_of(learn, "binary"), None))
+
+
 def small(family: str) -> dict[str, int]:
     return {"random_forest": {"n_estimators": 20}, "mlp": {"epochs": 2}}.get(family, {})
 
@@ -90,6 +98,23 @@ def test_every_family_answers_by_its_graph_as_by_its_pipeline(label: LabelType, 
     # A product of one row may add up in another order than that of many: the last digit.
     assert graph.answer(rows[:1]) == pytest.approx(graph.answer(rows)[:1], rel=1e-12, abs=1e-15), "and as among others"
     assert graph.categories() == families.categories(pipeline)
+
+
+@pytest.mark.parametrize("family", FAMILIES["binary"])
+def test_a_map_of_probabilities_is_in_the_graph(family: str) -> None:
+    stated, later = fitted("binary", family), inputs(TYPES, rows_of(8, 300))
+    for method in get_args(CalibrationMethod):
+        pipeline = calibrated(stated, method)
+        found = comparing.compare(pipeline, GraphPredictor(exporting.export(pipeline, COLUMNS)), COLUMNS, later)
+        assert found.faithful, (method, found)
+        assert (predict(pipeline, later) != predict(stated, later)).any()
+        assert (predict(calibrating.uncalibrated(pipeline), later) == predict(stated, later)).all()
+
+
+def test_a_map_that_says_one_thing_of_all_scores_is_in_the_graph() -> None:
+    flat = Calibration(method="isotonic", rows=10, scores=(0.0,), probabilities=(0.3,))
+    pipeline = calibrating.calibrated(fitted("binary", "logistic_regression"), flat)
+    assert set(GraphPredictor(exporting.export(pipeline, COLUMNS)).predict(inputs(TYPES, rows_of(8, 20)))) == {0.3}
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 
 from evergreen.errors import DeployRefused
 from evergreen.families import Columns
-from evergreen.model import families
+from evergreen.handovers.calibration import Calibration
+from evergreen.model import calibrating, families
 from evergreen.model.rows import inputs, predict
 from evergreen.runtime import savedmodel
 from evergreen.runtime.exporting import NotExported
@@ -115,6 +116,9 @@ def test_a_savedmodel_answers_in_a_clean_process_as_the_pipeline_that_it_was_mad
         small = {"epochs": 2} if family == "mlp" else {}
         made = families.build(family, small, TYPES, 7, label=label)
         pipeline = families.fit(made, inputs(TYPES, learn), labels, None)
+        if label == "binary":
+            sigmoid = Calibration(method="sigmoid", rows=1, slope=2.0, intercept=-0.5)
+            pipeline = calibrating.calibrated(pipeline, sigmoid)
         savedmodel.save(pipeline, COLUMNS, tmp_path / family)
         clean = subprocess.run(
             [sys.executable, "-c", CLEAN, str(tmp_path / family), str(tmp_path / "rows.json")],
@@ -136,6 +140,9 @@ def test_of_trees_there_is_no_savedmodel(tmp_path: Path) -> None:
     fitted = families.fit(made, inputs(TYPES, rows_of(7)), np.arange(300) % 2, None)
     with pytest.raises(NotExported, match="RandomForestClassifier"):
         savedmodel.save(fitted, COLUMNS, tmp_path / "model")
+    isotonic = Calibration(method="isotonic", rows=2, scores=(0.0, 1.0), probabilities=(0.1, 0.9))
+    with pytest.raises(NotExported, match="isotonic map"):
+        savedmodel.save(calibrating.calibrated(fitted, isotonic), COLUMNS, tmp_path / "model")
 
 
 @pytest.mark.long

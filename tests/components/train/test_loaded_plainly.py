@@ -40,6 +40,10 @@ ODD = pd.DataFrame(
 
 LABELS: dict[str, dict[str, Any]] = {
     "binary": {"families": {"logistic_regression": {}, "random_forest": {}, "gradient_boosting": {}, "mlp": {}}},
+    "calibrated": {
+        "families": {"logistic_regression": {}, "random_forest": {}, "gradient_boosting": {}, "mlp": {}},
+        "calibrate": "isotonic",
+    },
     "numeric": {
         "families": {"ridge": {}, "random_forest": {}, "gradient_boosting": {}, "mlp": {}},
         "label": SECTIONS["label"] | {"type": "numeric"},
@@ -57,7 +61,7 @@ LABELS: dict[str, dict[str, Any]] = {
 
 def outcomes(kind: str, rows: pd.DataFrame) -> Any:
     place = rows["minutes"].fillna(0).rank(pct=True)
-    if kind == "binary":
+    if kind in ("binary", "calibrated"):
         return rows["left"]
     return place if kind == "numeric" else pd.cut(place, 3, labels=["low", "middle", "high"]).astype(object)
 
@@ -106,5 +110,5 @@ def test_every_familys_version_loads_with_plain_mlflow_and_answers_the_same(
     for family, address in addresses.items():
         ours = predict(pipelines.pipeline(tuned[family]), asked)
         for theirs in found[address]:
-            theirs = np.array(theirs)[:, 1] if kind == "binary" else np.array(theirs)
+            theirs = np.array(theirs)[:, 1] if kind in ("binary", "calibrated") else np.array(theirs)
             np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-12, err_msg=f"{family} of {kind}")

@@ -89,9 +89,13 @@ def different(found: Reproduction) -> list[str]:
 FULLY = {"slices": {"by": ("minutes",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
 
 
-@pytest.mark.parametrize("family", SMALL)
-def test_a_refit_comes_out_again_with_its_search_and_the_fit_that_its_gates_judged(version: Made, family: str) -> None:
-    spec, number = version(family, refit=True, gates=FULLY)
+@pytest.mark.parametrize(
+    ("family", "calibrate"), [("logistic_regression", None), ("gradient_boosting", "isotonic"), ("mlp", "sigmoid")]
+)
+def test_a_refit_comes_out_again_with_its_search_and_the_fit_that_its_gates_judged(
+    version: Made, family: str, calibrate: str | None
+) -> None:
+    spec, number = version(family, refit=True, gates=FULLY, calibrate=calibrate)
     assert records.version(spec.model, number).key.endswith("-refit")
     found = again(spec, number, search=True)
     assert found.outcome == "identical", told(found)

@@ -54,6 +54,9 @@ def _classes(spec: ModelSpec) -> Mistakes:
     if label.type != "binary" and label.threshold is not None:
         allowed = f"nothing: a {label.type} label has no threshold"
         yield mistake("label.threshold", label.threshold, allowed, "remove it")
+    if label.type != "binary" and spec.calibrate is not None:
+        allowed = f"nothing: the probabilities of a binary label are calibrated, this one is {label.type}"
+        yield mistake("calibrate", spec.calibrate, allowed, "remove it")
 
 
 def _business_value(spec: ModelSpec) -> Mistakes:
