@@ -13,11 +13,13 @@ class Calibration(Part):
     """
 
     method: CalibrationMethod
+    """What kind of map it is."""
     rows: int
     """How many rows it was fitted on."""
     slope: float | None = None
     """Of the sigmoid: a probability is 1 / (1 + exp(-(slope * score + intercept))); None: it is isotonic."""
     intercept: float | None = None
+    """Likewise."""
     scores: tuple[float, ...] = ()
     """Of the isotonic map: its corners, in ascending order. Between them it is a straight line, beyond them flat."""
     probabilities: tuple[float, ...] = ()

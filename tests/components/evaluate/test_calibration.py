@@ -81,7 +81,7 @@ def test_what_a_model_states_is_nearer_to_what_comes_true_and_its_ranking_stays(
     assert (scores[error] or 1.0) < 0.5 * (uncalibrated[error] or 0.0), (scores, uncalibrated)
     assert (scores["log_loss"] or 9.0) < (uncalibrated["log_loss"] or 0.0)
     assert scores["roc_auc"] == pytest.approx(uncalibrated["roc_auc"], abs=1e-12 if method == "sigmoid" else 0.01)
-    assert artifacts.load(files, Evaluation).uncalibrated == uncalibrated
+    assert artifacts.load(records.candidate(candidate.run.id), Evaluation).uncalibrated == uncalibrated
     passed = stages.gates(run, evaluated)
     page = (settings().reports / model.model / "gates" / f"{run.interval.partition}.html").read_text(encoding="utf-8")
     assert f"{FAMILY} before calibration" in page
