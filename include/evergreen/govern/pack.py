@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import zipfile
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evergreen.history.chain import Link, Witness
+from evergreen.history.events import Signed
 from evergreen.registry.contents import signed
-from evergreen.registry.rules import to_sign
+from evergreen.registry.rules import unsound
 from evergreen.registry.signing_keys import PublicKey
 
 MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl", "digests.json"
@@ -169,11 +169,21 @@ def _signature(
     keys: Sequence[PublicKey],
 ) -> Iterator[str]:
     """Whether one of the signatures of the version holds for what the pack says of it."""
-    problems = []
-    for body in (json.loads(link.body) for link in own if link.event == "signed"):
-        if not _signs(body, stated["version"]):
+    number, problems = stated["version"], []
+    entries = {f"{link.number}:{link.hash}" for link in own if link.event in ("registered", "adopted")}
+    registered = [json.loads(link.body) for link in own if link.event == "registered"]
+    version = next((body for body in reversed(registered) if body["version"] == number), None)
+    if version is None:
+        return  # which is a flaw of its own
+    files = {name: each for name, each in digests.get(version["run_id"], {}).items() if signed(name)}
+    for said in (Signed.model_validate_json(link.body, extra="ignore") for link in own if link.event == "signed"):
+        if said.version != number:
             continue
-        problem = _unsound(stated, digests, own, body, {key.id: key for key in keys})
+        # Without keys that were given, by the one that the pack names.
+        known = {key.id: key for key in keys or [PublicKey.of(said.public_key.encode())]}
+        problem = unsound(
+            said, stated["model"], number, version["run_id"], version["key"], files=files, entries=entries, keys=known
+        )
         if not problem:
             return
         problems.append(problem)
@@ -181,26 +191,6 @@ def _signature(
         yield problems[-1]
     elif keys:
         yield "the version is not signed"
-
-
-def _unsound(
-    stated: Mapping[str, Any],
-    digests: Mapping[str, Mapping[str, str]],
-    own: Sequence[Link],
-    body: Mapping[str, Any],
-    keys: Mapping[str, PublicKey],
-) -> str:
-    files = {name: each for name, each in digests.get(body["run_id"], {}).items() if signed(name)}
-    if files != body["sha256"]:
-        return "the digests are not those that were signed"
-    if body["entry"] not in {f"{link.number}:{link.hash}" for link in own if link.event in ("registered", "adopted")}:
-        return "the entry of the ledger that registered the version is not the one that was signed"
-    key = keys.get(body["signed_by"]) if keys else PublicKey.of(body["public_key"].encode())
-    if key is None:
-        return f"it is signed by the key {body['signed_by']}, which was not given"
-    message = to_sign(stated["model"], stated["version"], body["run_id"], body["key"], files, body["entry"])
-    sound = key.verifies(base64.b64decode(body["signature"]), message)
-    return "" if sound else f"its signature is not one of the key {key.id}"
 
 
 def _signs(body: Mapping[str, Any], version: int) -> bool:

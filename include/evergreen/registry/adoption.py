@@ -73,9 +73,8 @@ def adopt(model: str, *, actor: str, number: int | None = None, reason: str = _L
         refused: dict[int, PermanentError] = {}
         for one in [*wanted, *unsigned]:
             try:
-                if one in wanted:
-                    _adopt(model, registered[one], actor, reason)
-                _sign(model, one, actor, reason)
+                looked = one in wanted and _adopt(model, registered[one], actor, reason)
+                _sign(model, one, actor, reason, looked=looked)
             except PermanentError as error:
                 refused[one] = error
         _adopt_champion(model, actor)
@@ -96,8 +95,12 @@ def _unsigned(model: str, known: set[int], number: int | None) -> list[int]:
     return without
 
 
-def _sign(model: str, number: int, actor: str, reason: str) -> None:
-    """Sign a version after a look at its files, where keys are set."""
+def _sign(model: str, number: int, actor: str, reason: str, *, looked: bool) -> None:
+    """Sign a version after a look at its files, where keys are set.
+
+    Args:
+        looked: the digests that are signed were just taken of files that were looked at.
+    """
     doing = f"adopting version {number} of {model}"
     if not signing_keys.public_keys():
         return
@@ -110,14 +113,16 @@ def _sign(model: str, number: int, actor: str, reason: str) -> None:
         )
     version = records.version(model, number)
     candidate = records.candidate(version.run_id)
-    files = {name: artifacts.read(candidate, name) for name in contents.needed(candidate.files)}
-    _look(doing, candidate.family, files)
+    if not looked:
+        files = {name: artifacts.read(candidate, name) for name in contents.needed(candidate.files)}
+        _look(doing, candidate.family, files)
     signed = signatures.sign(model, version, actor=actor, reason=reason, by="adoption")
     if signed is not None:
         store.show_signature(model, number, signed.signed_by, signed.signature)
 
 
-def _adopt(model: str, registered: ModelVersion, actor: str, reason: str) -> None:
+def _adopt(model: str, registered: ModelVersion, actor: str, reason: str) -> bool:
+    """Record a version; whether its files were looked at, or their digests were recorded before."""
     number, doing = int(registered.version), f"adopting version {registered.version} of {model}"
     if missing := [tag for tag in OF_VERSION if tag not in registered.tags]:
         raise EvidenceMissing(
@@ -167,6 +172,7 @@ def _adopt(model: str, registered: ModelVersion, actor: str, reason: str) -> Non
         sha256={name: digest.sha256 for name, digest in digests.items()},
     )
     ledger.append(adopted)
+    return candidate is None
 
 
 def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str]) -> datetime:

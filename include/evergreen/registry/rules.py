@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from evergreen.history.story import Standing
+
+if TYPE_CHECKING:
+    from evergreen.history.events import Signed
+    from evergreen.registry.signing_keys import PublicKey
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,42 @@ def to_sign(model: str, number: int, run_id: str, key: str, files: Mapping[str, 
     said = {"model": model, "version": number, "run_id": run_id, "key": key, "files": dict(files), "entry": entry}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     return _SIGNED_AS + digest.encode()
+
+
+def unsound(
+    said: Signed,
+    model: str,
+    number: int,
+    run_id: str,
+    key: str,
+    *,
+    files: Mapping[str, str],
+    entries: Collection[str],
+    keys: Mapping[str, PublicKey],
+) -> str:
+    """Why a signature of a version does not hold; empty: it does.
+
+    Args:
+        model, number, run_id, key: what is recorded of the version now.
+        files: name → sha256 that is recorded of each that is signed.
+        entries: of the ledger, as number and hash, those that may have registered it.
+        keys: id → key, of those that count.
+    """
+    if (said.run_id, said.key) != (run_id, key):
+        return "another MLflow run, or training, is recorded of it than was signed"
+    differing = sorted(name for name in {*files, *said.sha256} if files.get(name) != said.sha256.get(name))
+    if differing:
+        return f"the recorded digests of {', '.join(differing)} are not those that were signed"
+    if said.entry not in entries:
+        return (
+            f"entry {said.entry.partition(':')[0]} of the ledger, which registered it, is not the one that was signed"
+        )
+    if said.signed_by not in keys:
+        return f"it is signed by the key {said.signed_by}, which does not count"
+    message = to_sign(model, number, run_id, key, files, said.entry)
+    if not keys[said.signed_by].verifies(base64.b64decode(said.signature), message):
+        return f"its signature is not one of the key {said.signed_by}"
+    return ""
 
 
 def in_words(number: int | None) -> str:

@@ -110,22 +110,19 @@ def of_version(model: str, number: int) -> list[Signed]:
     return [each for each in of_model(model) if each.version == number]
 
 
-def _problem(event: Signed, version: Version, candidate: Candidate, keys: Mapping[str, PublicKey]) -> str:
+def _problem(said: Signed, version: Version, candidate: Candidate, keys: Mapping[str, PublicKey]) -> str:
     """Why a signature does not hold; empty: it does."""
-    files = _files(candidate)
-    if (event.run_id, event.key) != (version.run_id, version.key):
-        return "another MLflow run, or training, is recorded of it than was signed"
-    if differing := sorted(name for name in {*files, *event.sha256} if files.get(name) != event.sha256.get(name)):
-        return f"the recorded digests of {', '.join(differing)} are not those that were signed"
-    number, _, digits = event.entry.partition(":")
-    if extracts.hash_of(int(number)) != digits:
-        return f"entry {number} of the ledger, which registered it, is not the one that was signed"
-    if event.signed_by not in keys:
-        return f"it is signed by the key {event.signed_by}, which does not count"
-    message = rules.to_sign(event.model, version.number, version.run_id, version.key, files, event.entry)
-    if not keys[event.signed_by].verifies(base64.b64decode(event.signature), message):
-        return f"its signature is not one of the key {event.signed_by}"
-    return ""
+    number = said.entry.partition(":")[0]
+    return rules.unsound(
+        said,
+        said.model,
+        version.number,
+        version.run_id,
+        version.key,
+        files=_files(candidate),
+        entries={f"{number}:{extracts.hash_of(int(number))}"},
+        keys=keys,
+    )
 
 
 def _files(candidate: Candidate) -> dict[str, str]:
