@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from evergreen.spec.schema import ModelSpec
+
 Floats = npt.NDArray[np.float64]
 Score = Callable[[pd.DataFrame], Floats]
 
@@ -78,6 +80,21 @@ def adds_up(explanation: Explanation) -> bool:
     """Whether usual and parts are the score, but for rounding."""
     reach = max(abs(explanation.score), abs(explanation.usual), 1.0)
     return explanation.off <= 1e-6 * reach
+
+
+def scale_of(spec: ModelSpec, decided: object, predict: Score) -> tuple[str, Score]:
+    """The scale of a model that only predicts, and the score on it.
+
+    Args:
+        decided: the class that was answered, of a label with several.
+        predict: gives what `spec.problem` describes.
+    """
+    if spec.problem.kind == "numeric":
+        return f"in the unit of {spec.label.name}", predict
+    if spec.problem.kind == "binary":
+        return "probability", predict
+    column = list(spec.label.classes).index(str(decided)) if decided in spec.label.classes else 0
+    return f"probability of {spec.label.classes[column]}", lambda rows: predict(rows)[:, column]
 
 
 def _ordered(found: Mapping[str, tuple[float, float]]) -> tuple[Part, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing
-from evergreen.explain.contributions import Explanation, Floats, adds_up, explain
+from evergreen.explain.contributions import Explanation, Floats, adds_up, explain, scale_of
 from evergreen.model import calibrating
 from evergreen.model.rows import inputs, predict
 from evergreen.registry import artifacts, loading, pipelines, records
@@ -86,18 +86,11 @@ def _same(one: object, other: object) -> bool:
     return False
 
 
-def raw(spec: ModelSpec, pipeline: Pipeline, decided: object = None) -> tuple[str, partial[Floats]]:
+def raw(spec: ModelSpec, pipeline: Pipeline, decided: object = None) -> tuple[str, Callable[[pd.DataFrame], Floats]]:
     """The scale on which parts may add up, and the score on it; of several classes that of the one decided on."""
-    if spec.problem.kind == "numeric":
-        return f"in the unit of {spec.label.name}", partial(predict, pipeline)
     if spec.problem.kind == "binary":
         # A map of probabilities rises with the score, and parts add up before it alone.
         before = calibrating.uncalibrated(pipeline)
         scale = "log-odds" if hasattr(before, "decision_function") else "probability"
         return f"{scale} before calibration" if before is not pipeline else scale, partial(calibrating.scores, before)
-    column = list(spec.label.classes).index(str(decided)) if decided in spec.label.classes else 0
-    return f"probability of {spec.label.classes[column]}", partial(_of_class, pipeline, column)
-
-
-def _of_class(pipeline: Pipeline, column: int, rows: pd.DataFrame) -> Floats:
-    return np.asarray(predict(pipeline, rows)[:, column], dtype=np.float64)
+    return scale_of(spec, decided, partial(predict, pipeline))

@@ -124,6 +124,11 @@ def joined(ours: tuple[Asked, Made], others: tuple[Asked, Made]) -> Made:
     )
 
 
+def with_items(asked: Asked, made: Made, items: Sequence[Mapping[str, Any]]) -> Made:
+    """The same answer to a request, with other items."""
+    return replace(made, items=items, content=_content(asked, items))
+
+
 def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> list[Prediction]:
     """The rows of a request, or a part of one, in which a version failed.
 

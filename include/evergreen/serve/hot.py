@@ -156,7 +156,7 @@ def _entities(loaded: Loaded, content: bytes) -> list[dict[str, Any]] | None:
     except ValidationError:
         return None
     requested: Sequence[Any] = body.requested
-    if body.as_of is not None or len(requested) > SMALL or bodies.twice(content):
+    if body.as_of is not None or body.explain or len(requested) > SMALL or bodies.twice(content):
         return None
     return [entity.model_dump() for entity in requested]
 

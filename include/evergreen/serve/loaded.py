@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from evergreen.errors import ModelUnloadable
 from evergreen.features.online_rows import Features, Rows
-from evergreen.registry import loading, records
+from evergreen.registry import artifacts, loading, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
 from evergreen.serve.messages import request_type
@@ -22,6 +22,9 @@ from evergreen.spec import ago
 from evergreen.spec.dataset import Freshness
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,20 @@ class Loaded:
     def categories(self) -> Mapping[str, frozenset[str]]:
         """The values of each category that the version was trained with."""
         return self.predictor.categories()
+
+    @cached_property
+    def background(self) -> pd.DataFrame:
+        """Inputs of the version's reference, which say what is usual.
+
+        Raises:
+            EvidenceMissing, ArtifactUntrusted, ServiceUnavailable: it cannot be had.
+        """
+        from evergreen.model.rows import inputs
+        from evergreen.registry.contents import Reference
+
+        kinds = self.spec.feature_types
+        rows = artifacts.load(records.candidate(self.version.run_id), Reference).rows
+        return inputs(kinds, rows.reindex(columns=list(kinds)))
 
     @property
     def quick(self) -> bool:

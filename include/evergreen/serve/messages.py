@@ -10,6 +10,7 @@ from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 MAX_BATCH = 1_000  # entities of one request
+MOST_EXPLAINED = 10  # of them: each takes a thousand times as long as a prediction
 
 _ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -19,6 +20,7 @@ class Body(Protocol):
 
     entity: Any
     as_of: AwareDatetime | None
+    explain: bool
 
     @property
     def requested(self) -> list[Any]:
@@ -33,12 +35,32 @@ class _Request(BaseModel):
     def _one_way_of_asking(self) -> _Request:
         if (getattr(self, "entity", None) is None) == (getattr(self, "entities", None) is None):
             raise ValueError("either `entity` or `entities`")
+        if getattr(self, "explain", False) and len(self.requested) > MOST_EXPLAINED:
+            raise ValueError(f"at most {MOST_EXPLAINED} entities where the answer is explained")
         return self
 
     @property
     def requested(self) -> list[Any]:
         alone: Any = getattr(self, "entity", None)
         return [alone] if alone is not None else list(getattr(self, "entities", None) or ())
+
+
+class Contribution(BaseModel):
+    """What an input contributed."""
+
+    input: str
+    contribution: float
+    error: float = Field(description="its standard error; 0: it is exact")
+
+
+class Explained(BaseModel):
+    """What a prediction was made of: usual and parts add up to the score."""
+
+    scale: str = Field(description="of score and parts")
+    usual: float | None = Field(default=None, description="the mean score of the version's reference")
+    score: float | None = None
+    parts: list[Contribution] = Field(default=[], description="the greatest first")
+    reason: str = Field(default="", description="why there are no parts; empty: there are")
 
 
 def request_type(spec: ModelSpec) -> type[BaseModel]:
@@ -66,6 +88,10 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
         "as_of": (
             AwareDatetime | None,
             Field(default=None, description="the moment of the prediction; only in replay mode"),
+        ),
+        "explain": (
+            bool,
+            Field(default=False, description=f"what each input contributed too; of at most {MOST_EXPLAINED} entities"),
         ),
     }
     return create_model(f"{title}Request", __base__=_Request, **fields)
@@ -95,6 +121,7 @@ def answer_type(spec: ModelSpec) -> type[BaseModel]:
         **of_class,
         "features_at": (AwareDatetime | None, Field(description="as of when the features are")),
         "error": (str, Field(default="", description="only where the prediction is null: why")),
+        "explanation": (Explained | None, Field(default=None, description="only where it was asked for")),
     }
     each: Any = create_model(f"{title}Prediction", **fields)
     return create_model(

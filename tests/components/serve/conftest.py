@@ -44,6 +44,7 @@ from evergreen.model import families
 from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, loading, pipelines, records, store
 from evergreen.registry import stages as registry
+from evergreen.registry.contents import Reference
 from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.runtime.exporting import export
@@ -256,10 +257,11 @@ class ServedModel:
         files = {
             "sample.json": artifacts.download(shared.info.run_id, "", "sample.json"),
             "spec.json": self.spec.model_dump_json().encode(),
-            "reference.parquet": b"none",
         }
         for file, content in files.items():
             client.log_text(run_id, content.decode(), file)
+        files["reference.parquet"] = Reference(rows_of(self.spec, 200, seed)).to_bytes()
+        self.put(run_id, "reference.parquet", files["reference.parquet"])
         files["model.skops"] = artifacts.download(run_id, model_id, "model.skops")
         if self.graphs:
             files["model.onnx"] = self.graph(files["model.skops"])

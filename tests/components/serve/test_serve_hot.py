@@ -12,12 +12,15 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from evergreen.errors import ServiceUnavailable
 from evergreen.features import online_copy
+from evergreen.registry import artifacts
 from evergreen.serve.admission import SMALL
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.hot import BYTES, Hot
 from evergreen.serve.models import Models
+from evergreen.serve.predictions import of_request
 from evergreen.serve.state import ServingState
 
 from .conftest import CUSTOMERS, ServedModel, at, customer, put_online, until
@@ -164,3 +167,35 @@ def test_what_is_written_to_the_store_is_answered_within_a_moment(shop: Shop) ->
     put_online(shop.served.spec, 3, [customer(number) for number in range(CUSTOMERS)][::-1])
     until(lambda: shop.ask(body(1)).json()["predictions"][0]["features_at"] == at(3).isoformat(), "newer", 5)
     assert shop.ask(body(1)).json()["predictions"][0]["prediction"] != before["prediction"]
+
+
+def test_what_the_inputs_contributed_is_in_the_answer_where_it_is_asked_for(shop: Shop) -> None:
+    plain = shop.hot(json.dumps({"entity": {"customer_id": customer(1)}})).json()
+    asked = {"entities": [{"customer_id": customer(1)}, {"customer_id": "nobody"}], "explain": True}
+    answered = shop.slow(json.dumps(asked))
+    first, nobody = answered.json()["predictions"]
+    made = first.pop("explanation")
+    assert (first["prediction"], nobody["prediction"]) == (plain["predictions"][0]["prediction"], None)
+    assert "explanation" not in nobody
+    assert made["scale"] == "probability" and made["score"] == pytest.approx(first["prediction"])
+    assert made["usual"] + sum(part["contribution"] for part in made["parts"]) == pytest.approx(made["score"], abs=1e-6)
+    assert {part["input"] for part in made["parts"]} == set(shop.served.spec.feature_types)
+    logged = of_request(shop.served.name, answered.json()["request_id"])
+    assert [row.answered for row in logged] == [first["prediction"]], "in the log it is a prediction as any other"
+
+    many = shop.slow(json.dumps({"entities": [{"customer_id": customer(at)} for at in range(11)], "explain": True}))
+    assert many.status_code == 422 and "at most 10 entities" in many.text
+
+
+def test_an_answer_without_the_versions_reference_says_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise ServiceUnavailable("reading it", found="MLflow is away", expected="it", next_step="ask again")
+
+    monkeypatch.setattr(artifacts, "load", away)
+    body = {"entity": {"customer_id": customer(1)}, "explain": True}
+    (item,) = shop.slow(json.dumps(body)).json()["predictions"]
+    assert item["prediction"] is not None
+    assert item["explanation"] == {
+        "scale": "probability",
+        "reason": "the version's reference cannot be read: MLflow is away",
+    }

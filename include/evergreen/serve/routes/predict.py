@@ -16,6 +16,7 @@ from evergreen.serve.admission import Client, too_busy
 from evergreen.serve.answering import Asked, Made
 from evergreen.serve.bodies import read
 from evergreen.serve.clients import source
+from evergreen.serve.explained import explained
 from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.messages import Body
@@ -83,15 +84,18 @@ async def _first(
             made = await server.worked(asked)
         else:
             made = await dealing.answered(server, asked, beside, await request.body())
-        now = slot.current
+        now, anew = slot.current, asked
         if now is not None and now is not loaded and now.takes(loaded):
             # It waited while another version took the place: what was rolled back from answers no more, however late.
-            made = await server.worked(replace(asked, loaded=now, role=slot.role or "champion"))
+            anew = replace(asked, loaded=now, role=slot.role or "champion")
+            made = await server.worked(anew)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(slot.model, made)
             if made.refused:  # other entities may be answered, and this one once its features are there
                 raise HTTPException(503, made.refused[0])
             raise HTTPException(404, made.unknown[0])
+        if body.explain:
+            made = await server.large.lane.run(explained, anew, made)
         standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), key_held)
     if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
         return _again(request, server, same(standing, keyed.body))  # a server beside this one was faster
