@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing
-from evergreen.explain.contributions import Explanation, Floats, adds_up, explain, scale_of
 from evergreen.model import calibrating
+from evergreen.model.contributions import Explanation, Floats, adds_up, explain, scale_of
 from evergreen.model.rows import inputs, predict
 from evergreen.registry import artifacts, loading, pipelines, records
 from evergreen.registry.contents import Reference

@@ -25,7 +25,7 @@ def explained(asked: Asked, made: Made) -> Made:
 def _explanation(loaded: Loaded, row: Prediction) -> Mapping[str, Any]:
     import pandas as pd
 
-    from evergreen.explain.contributions import adds_up, explain, scale_of
+    from evergreen.model.contributions import adds_up, explain, scale_of
     from evergreen.model.rows import inputs
 
     scale, score = scale_of(loaded.spec, row.decided, loaded.predictor.predict)

@@ -10,9 +10,9 @@ import mlflow
 import numpy as np
 import pytest
 import skops.io
+from evergreen.explain.contributions import adds_up, explain
 
 from evergreen.evaluate import stages
-from evergreen.explain.contributions import adds_up, explain
 from evergreen.explain.explaining import raw
 from evergreen.govern import card, carding
 from evergreen.govern import stages as govern
