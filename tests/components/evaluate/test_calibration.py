@@ -10,7 +10,6 @@ import mlflow
 import numpy as np
 import pytest
 import skops.io
-from evergreen.explain.contributions import adds_up, explain
 
 from evergreen.evaluate import stages
 from evergreen.explain.explaining import raw
@@ -18,6 +17,7 @@ from evergreen.govern import card, carding
 from evergreen.govern import stages as govern
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.model import calibrating, rows
+from evergreen.model.contributions import adds_up, explain
 from evergreen.registry import artifacts, pipelines, records
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import GRAPH, PIPELINE, Evaluation, Recipe
