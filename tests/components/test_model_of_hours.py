@@ -15,10 +15,15 @@ import pytest
 
 from evergreen import cli, status_report
 from evergreen.errors import CalendarChanged
+from evergreen.explain import explaining
+from evergreen.history import ledger
 from evergreen.lake import catalogue, staging, tables
 from evergreen.lake.schema import FEATURES, LABELS, RAW
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
+from evergreen.registry import artifacts, loading, records
+from evergreen.registry.contents import CardText, Reference
+from evergreen.serve import predictions
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
@@ -97,6 +102,32 @@ def test_a_training_learns_from_hours_evaluates_later_ones_and_is_deployed(train
     assert trained["deploy"].version == 1
 
 
+def test_a_feature_that_says_nothing_is_left_out_and_every_record_says_why(
+    model: ModelSpec, trained: dict[str, Any]
+) -> None:
+    selected = trained["evaluate"].best.selection
+    told = {each.input: each for each in selected.inputs}
+    assert selected.dropped == ("readings_3h",), selected
+    assert (told["readings_3h"].loss, told["readings_3h"].high) == (0.0, 0.0)
+    assert told["kwh_3h"].reason == "the spec keeps it (selection.keep)"
+    assert told["kwh_1h"].low > 0 and selected.after <= selected.before * 1.01
+    version = records.version("meters", 1)
+    assert list(loading.spec("meters", version).feature_types) == ["kwh_1h", "kwh_3h"]
+    assert loading.declared("meters", version) == model.with_datasets({}).at(Path())
+    (event,) = (each.event for each in ledger.entries("meters", "trained"))
+    assert "2 of 3 inputs are taken" in event.selected and event.selected.endswith("left out: readings_3h")
+    card = artifacts.load(records.candidate(version.run_id), CardText).text
+    assert "Feature selection" in card and "its importance is not surely above 0" in card
+    assert "Feature selection" in gate_report(model)
+    reference = artifacts.load(records.candidate(version.run_id), Reference).rows
+    assert "readings_3h" not in reference and "kwh_1h" in reference
+
+
+def gate_report(model: ModelSpec) -> str:
+    (page,) = Path(settings().reports, "meters", "gates").glob("*.html")
+    return page.read_text()
+
+
 def ask(meter: str, moment: Any) -> httpx.Response:
     body = {"entity": {"meter_id": meter}, "as_of": moment.isoformat()}
     return httpx.post(f"{settings().server_url}/models/meters/predict", json=body, timeout=60)
@@ -123,6 +154,15 @@ def test_the_monitor_watches_every_hour_and_scores_what_matured(model: ModelSpec
     assert watched["collect"].partition == HOURS[TRAINED + 1].partition
     assert watched["performance"].rows == METERS, watched["performance"]
     assert watched["performance"].value < 0.5
+    # What the version does without is not served, not logged, and not watched.
+    logged = predictions.between("meters", HOURS[TRAINED + 1].start, HOURS[TRAINED + 1].end)
+    assert {frozenset(row.features) for row in logged} == {frozenset(("kwh_1h", "kwh_3h"))}
+    assert watched["drift"].distances.keys() == watched["quality"].missing.keys() == {"kwh_1h", "kwh_3h"}
+    assert watched["quality"].skew.keys() == {"kwh_1h", "kwh_3h"}
+    assert not any(each.different for each in watched["quality"].skew.values())
+    explained = explaining.of_request("meters", logged[0].request_id)[0]
+    assert explained.explanation is not None, explained.reason
+    assert {part.input for part in explained.explanation.parts} == {"kwh_1h", "kwh_3h"}
 
 
 def test_status_counts_hours(model: ModelSpec, trained: dict[str, Any]) -> None:

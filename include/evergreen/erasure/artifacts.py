@@ -37,7 +37,7 @@ def erase(learned: Learned, record: Record, key: Key, *, apply: bool) -> Iterato
             continue
         try:
             spec = loading.parse_spec(artifacts.read(candidate, SpecCopy.NAME), f"MLflow run {run_id}")
-            rows = learning.inputs(spec, record, key)
+            rows = learning.inputs(loading.taking(spec, candidate), record, key)
         except PermanentError as error:
             yield Unsearched(f"the files of MLflow run {run_id} of {learned.model}", error.found)
             continue

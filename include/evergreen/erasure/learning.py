@@ -74,7 +74,7 @@ def left(record: Record, number: int, key: Key) -> str | None:
     """The content hash that the training set of a version will have without the rows of a key; None: it is not what was
     recorded, or cannot be built again."""
     try:
-        spec = loading.spec(record.model, registry.version(record.model, number))
+        spec = loading.declared(record.model, registry.version(record.model, number))
         data = dataset.rebuild(spec, record.split, record.pins)
     except PermanentError:
         return None

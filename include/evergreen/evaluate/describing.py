@@ -15,7 +15,7 @@ from evergreen.model.rows import Rows
 from evergreen.registry import artifacts, experiments, pipelines, records, tracking
 from evergreen.registry.contents import Importances, Trials
 from evergreen.run import Run
-from evergreen.train import tuning
+from evergreen.train import recipes, tuning
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ def describe(run: Run, data: SoundTrainingSet, evaluated: Evaluated) -> tuple[st
     with work_folder() as folder:
         _answers(run, later, predict(later.inputs), folder)
         experiments.figures(best.run.id, folder, "evaluation")
-    found = importance.of(run.spec, later, predict)
+    taking = recipes.of(run.spec, records.candidate(best.run.id)).taking(run.spec)
+    found = importance.of(taking, [importance.Fitted(later, predict)])
     for line in importance.lines(evaluated.metric, found):
         log.info("%s", line)
     tracking.record(run, best.run.id, Importances(metric=evaluated.metric, inputs=tuple(found)))

@@ -1,10 +1,12 @@
-"""Which inputs a candidate leans on: what the search metric loses on evaluation rows when one input's values are in
-another order, with its interval. Of two inputs that say the same neither seems to matter: the model has the other one.
+"""Which inputs a candidate leans on: what the search metric loses on rows that it has not learned from when one input's
+values are in another order, with its interval. Of two inputs that say the same neither seems to matter: the model has
+the other one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +22,41 @@ Floats = npt.NDArray[np.float64]
 _ROWS = 20_000  # that are predicted anew for each input
 
 
-def of(spec: ModelSpec, later: Rows, predict: Callable[[pd.DataFrame], Floats]) -> list[Importance]:
-    """Every input, the most important first. The same seed gives the same orders."""
-    random = np.random.default_rng(spec.search.seed)
-    if len(later.labels) > _ROWS:
-        later = later.take(np.sort(random.choice(len(later.labels), _ROWS, replace=False)))
-    measured, alike = metric(spec.problem, spec.search.metric), spec.asking.alike(later.frame).to_numpy(object)
-    plain, found = predict(later.inputs), []
-    for name in spec.feature_types:
-        other = later.inputs[name].to_numpy()[random.permutation(len(later.labels))]
-        without = predict(later.inputs.assign(**{name: other}))
-        lost = measured.compare(later.labels, plain, without, alike, weights=later.weights)
+@dataclass(frozen=True)
+class Fitted:
+    """A fit, and rows that it has not learned from."""
+
+    later: Rows
+    predict: Callable[[pd.DataFrame], Floats]
+    """Inputs → predictions."""
+
+
+def of(spec: ModelSpec, fits: Sequence[Fitted], names: Collection[str] | None = None) -> list[Importance]:
+    """The inputs, the most important first. The same seed gives the same orders.
+
+    Args:
+        fits: of one recipe, each with rows of its own; an input's values change places within these.
+        names: of the inputs that are looked at; None: all.
+    """
+    random, most = np.random.default_rng(spec.search.seed), _ROWS // len(fits)
+    chosen = [each.later for each in fits]
+    chosen = [
+        later if len(later.labels) <= most else later.take(np.sort(random.choice(len(later.labels), most, False)))
+        for later in chosen
+    ]
+    labels = np.concatenate([later.labels for later in chosen])
+    alike = np.concatenate([spec.asking.alike(later.frame).to_numpy(object) for later in chosen])
+    stated = [later.weights for later in chosen if later.weights is not None]
+    weights = np.concatenate(stated) if stated else None
+    measured = metric(spec.problem, spec.search.metric)
+    plain = np.concatenate([fit.predict(later.inputs) for fit, later in zip(fits, chosen, strict=True)])
+    found = []
+    for name in spec.feature_types if names is None else names:
+        without = []
+        for fit, later in zip(fits, chosen, strict=True):
+            other = later.inputs[name].to_numpy()[random.permutation(len(later.labels))]
+            without.append(fit.predict(later.inputs.assign(**{name: other})))
+        lost = measured.compare(labels, plain, np.concatenate(without), alike, weights=weights)
         found.append(Importance(name, finite(lost.gain), finite(lost.low), finite(lost.high)))
     return sorted(found, key=lambda each: -(each.loss if each.loss is not None else float("-inf")))
 

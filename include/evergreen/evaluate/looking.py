@@ -3,7 +3,7 @@ its gates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from evergreen.evaluate import behaviour, leaks, noise, packaged, parity, slices
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Gate, SliceScore
 from evergreen.model import fairness
-from evergreen.model.rows import Rows
+from evergreen.model.rows import Rows, without
 from evergreen.model.weightings import Floats
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
@@ -32,6 +32,7 @@ class Candidate:
         predictions: of the later rows; `predict` gives those of other inputs.
         alike: whose rows are alike.
         run_id: of MLflow, which has its files.
+        dropped: the features that it does not take: they leak nothing.
     """
 
     spec: ModelSpec
@@ -42,6 +43,7 @@ class Candidate:
     predict: Callable[[pd.DataFrame], Floats]
     alike: npt.NDArray[np.object_]
     run_id: str = ""
+    dropped: Collection[str] = ()
 
 
 @dataclass
@@ -78,7 +80,8 @@ def look(of: Candidate) -> Looked:
     if (weighed := asked.packaged) is not None:
         found.gates += _decided(packaged.SIZE, lambda: packaged.measure(of.spec, weighed, of.run_id, of.later))
     if (leaky := asked.leaks) is not None:
-        found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, of.learn, *of_rows[1:], of.alike))
+        learn, later = without(of.learn, of.dropped), without(of.later, of.dropped)
+        found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, learn, later, of.predictions, of.alike))
     return found
 
 

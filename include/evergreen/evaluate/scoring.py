@@ -114,6 +114,7 @@ def score(run: Run, of: Scored) -> Evaluated:
             partial(rows.predict, of.fits[best.family]),
             _alike(run, later),
             best.run.id,
+            () if best.selection is None else best.selection.dropped,
         )
     )
     return Evaluated(

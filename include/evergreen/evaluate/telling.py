@@ -12,6 +12,7 @@ from typing import Any
 from evergreen.evaluate import rules
 from evergreen.evaluate.rules import between, number
 from evergreen.handovers.fairness import Fair
+from evergreen.handovers.selection import Selected
 from evergreen.handovers.train import Evaluated, Gate, SliceScore
 from evergreen.reports.pages import publish
 from evergreen.reports.paper import Paper, Section, Table
@@ -36,7 +37,8 @@ def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:
     sections = [gates("Gates", [asdict(gate) for gate in _worst_first(checked)], reason)]
     if warned:
         sections.append(Section("What warns", points=warned))
-    sections += [_candidates(run, evaluated), *parts(evaluated.metric, evaluated.slices, evaluated.fairness)]
+    sections += [_candidates(run, evaluated), *selection(evaluated.metric, best.selection)]
+    sections += [*parts(evaluated.metric, evaluated.slices, evaluated.fairness)]
     title = f"{run.spec.model}: gates as of {run.spec.calendar.shown(run.as_of)}"
     return Paper(title, summary, tuple(sections), {"MLflow run": best.run.page})
 
@@ -61,6 +63,24 @@ def _candidates(run: Run, evaluated: Evaluated) -> Section:
     heads = ("Family", f"{evaluated.metric} on time folds", *names)
     said = f"The baseline is {evaluated.baseline_is}. The best by the time folds is judged: {evaluated.best.family}."
     return Section("Candidates", text=(said,), tables=(Table(heads, tuple(rows), tuple(range(1, len(heads)))),))
+
+
+def selection(metric: str, selected: Selected | None) -> Iterator[Section]:
+    """Which features a candidate takes, which it does not, and why."""
+    if selected is None:
+        return
+    rows = tuple(
+        (
+            each.input,
+            "taken" if each.taken else "dropped",
+            number(each.loss),
+            between(each.low, each.high),
+            each.reason,
+        )
+        for each in selected.inputs
+    )
+    heads = ("Input", "", f"{metric} lost without its order", "Interval", "Reason")
+    yield Section("Feature selection", text=(f"{selected.reason}.",), tables=(Table(heads, rows, numbers=(2, 3)),))
 
 
 def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -> Iterator[Section]:

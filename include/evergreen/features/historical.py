@@ -91,7 +91,7 @@ def _datasets(spec: ModelSpec) -> list[DatasetSpec]:
             owner=spec.owner,
             entities=entities,
             sources={},
-            features={view: spec.features[view] for view in tables.views},
+            features={view: spec.features[view] for view in tables.views if view in spec.features},
         )
         for name, tables in spec.data.items()
     ]

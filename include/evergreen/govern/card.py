@@ -55,6 +55,7 @@ def paper(run: Run, facts: Facts) -> Paper:
         *_use(run),
         *_risk(run, facts.approval),
         _data(run, facts),
+        *telling.selection(evaluation.metric, facts.recipe.selection),
         _metrics(evaluation),
         *telling.parts(evaluation.metric, evaluation.slices, evaluation.fairness),
         telling.gates("Gates", facts.gates.gates, facts.gates.reason),
@@ -139,7 +140,8 @@ def _data(run: Run, facts: Facts) -> Section:
     split, shown, counts = facts.data.split, run.spec.calendar.shown, facts.evaluation.rows_of_class
     learned = "" if facts.fitting is None else f", {facts.fitting.rows:,} rows, {_FITTED[facts.recipe.window.way]}"
     classes = "" if not counts else f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})"
-    inputs = ", ".join(f"{name} ({kind})" for name, kind in run.spec.feature_types.items())
+    taken = facts.recipe.taking(run.spec).feature_types
+    inputs = ", ".join(f"{name} ({kind})" for name, kind in taken.items())
     rows = [
         ("Learned from", f"{shown(split.learn_from)} to {shown(split.learn_to)}{learned}"),
         (

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
+from evergreen.handovers.selection import Selected
 from evergreen.links import Link
 from evergreen.spec.measures import MetricName
 
@@ -129,6 +130,8 @@ class Candidate(Handover):
     """Its operating threshold, chosen on the time folds by `label.business_value`; None: the spec says it."""
     calibrated_on: int | None = None
     """How many rows of the time folds the map of its probabilities was fitted on; None: it has none."""
+    selection: Selected | None = None
+    """Which features it takes; None: all."""
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
 

@@ -45,6 +45,7 @@ class Trained(Happened):
     decision_id: str | None = None  # the monitor's, when one asked for the training
     differs: DataDiffers | None = None  # from an earlier training as of the same moment; None: there is no such
     learned_from: str | None = None  # which of the learning rows after a change, and why; None: no change was told
+    selected: str | None = None  # which features it takes, in words; None: the spec asks for no selection
 
 
 class Judged(Happened):

@@ -92,7 +92,7 @@ def describe(event: Event) -> str:
             data = "" if event.differs is None else f", {_differs(event.differs)}"
             return (
                 f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
-                f"{learned}{data}"
+                f"{learned}{data}{f', {event.selected}' if event.selected else ''}"
             )
         case Judged():
             return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -44,6 +44,11 @@ class Rows:
             self.keys[positions],
             None if self.weights is None else self.weights[positions],
         )
+
+
+def without(rows: Rows, dropped: Collection[str]) -> Rows:
+    """The same rows for a model that does without some features."""
+    return replace(rows, inputs=rows.inputs.drop(columns=[*dropped], errors="ignore"))
 
 
 def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"]) -> Rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import pandas as pd
 
@@ -39,9 +40,26 @@ class Recorded:
         return loading.threshold(loading.spec(self.spec.model, self._version), self._candidate)
 
     @cached_property
+    def watched(self) -> ModelSpec:
+        """The model as it is declared now, without the features that the version's selection has left out: they are
+        neither served nor logged."""
+        return loading.taking(self.spec, self._candidate)
+
+    @cached_property
     def _version(self) -> Version:
         return records.version(self.spec.model, self.version)
 
     @cached_property
     def _candidate(self) -> records.Candidate:
         return records.candidate(self._version.run_id)
+
+
+def watched(spec: ModelSpec, version: int | None) -> ModelSpec:
+    """A model without the features that a version's selection has left out; None: as it is declared."""
+    return spec if version is None else Recorded(spec, version).watched
+
+
+def logs(spec: ModelSpec) -> Callable[[int], bool]:
+    """Whether a version logs every feature of a spec: of what its selection has left out there is nothing to see."""
+    wanted = spec.feature_types.keys()
+    return cache(lambda version: wanted <= Recorded(spec, version).watched.feature_types.keys())

@@ -65,7 +65,7 @@ def others(spec: ModelSpec, reference: Reference, good: int | None) -> Iterator[
     """
     if good is not None:
         try:
-            yield from _version(spec, good)
+            yield from _version(spec, good, reference.rows)
         except (PermanentError, ValueError) as error:
             log.warning("What version %d would say cannot be had. %s", good, error)
     if LABEL in reference.rows:
@@ -75,10 +75,13 @@ def others(spec: ModelSpec, reference: Reference, good: int | None) -> Iterator[
             log.warning("What the baseline would say cannot be had. %s", error)
 
 
-def _version(spec: ModelSpec, good: int) -> Iterator[Other]:
+def _version(spec: ModelSpec, good: int, reference: pd.DataFrame) -> Iterator[Other]:
     version = Champion(spec, good)
     if lacking := version.undeclared:
         log.info("Version %d is not asked: %s is no longer declared", good, ", ".join(lacking))
+        return
+    if lacking := [name for name in version.own_spec.feature_types if name not in reference]:
+        log.info("Version %d is not asked: %s is not in the champion's record", good, ", ".join(lacking))
         return
     held_out = artifacts.load(records.candidate(version.version.run_id), contents.Reference).rows
     yield Other(f"version {good}", good, held_out, version.answers, version.version.as_of)

@@ -26,7 +26,7 @@ from evergreen.features import historical
 from evergreen.handovers.monitor import Skewed
 from evergreen.lake import publications, tables
 from evergreen.lake.schema import FEATURES, LABELS
-from evergreen.monitor import live
+from evergreen.monitor import live, recorded
 from evergreen.run import Run
 from evergreen.spec import ago
 from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, LOGGED_AT, REQUEST_ID
@@ -108,6 +108,7 @@ def _of_requests(run: Run, labels_version: int | None) -> pd.DataFrame | None:
     labels = labels[(labels[KNOWN_AT] > run.interval.start) & (labels[KNOWN_AT] <= run.as_of)]
     labels = labels.drop(columns=KNOWN_AT).rename(columns={name: f"{_STORED}{name}" for name in spec.asking.inputs})
     first = answered.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(own)
+    first = first[first["version"].map(recorded.logs(spec)).astype(bool)]
     merged: pd.DataFrame = first.merge(labels, on=own)
     return merged
 

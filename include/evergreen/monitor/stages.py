@@ -52,7 +52,7 @@ def collect(run: Run) -> Collected:
     import pyarrow as pa
 
     from evergreen.lake import calendars, catalogue, partitions, space
-    from evergreen.monitor import findings, origins
+    from evergreen.monitor import findings, origins, recorded
     from evergreen.serve import predictions
     from evergreen.status import facts
 
@@ -86,9 +86,11 @@ def collect(run: Run) -> Collected:
     made = Counter(row["version"] for row in rows)
     entry = partitions.replace(PREDICTIONS.of(spec.model).at(partition), table, known_at=run.as_of)
     catalogue.record(entry, inputs={entry.of: origins.of_predictions(spec, logged)})
+    answered = max(made, key=lambda version: (made[version], version)) if made else None
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
-    views = facts.views(spec, run.interval)
+    watched = recorded.watched(spec, answered)
+    views = facts.views(watched, run.interval)
     ages = {name: age for name, view in views.items() if (age := view.age(run.as_of)) is not None}
     for name, age in ages.items():
         log.info("Features %s: %s old", name, age_text(age))
@@ -96,10 +98,10 @@ def collect(run: Run) -> Collected:
     return Collected(
         partition=partition,
         rows=len(rows),
-        version=max(made, key=lambda version: (made[version], version)) if made else None,
+        version=answered,
         champion=champion,
         ages=hours,
-        warnings=(*space.warnings(space.places(settings())), *(old.said for old in findings.ages(spec, hours))),
+        warnings=(*space.warnings(space.places(settings())), *(old.said for old in findings.ages(watched, hours))),
         table_version=entry.table_version,
     )
 
@@ -107,9 +109,12 @@ def collect(run: Run) -> Collected:
 def quality(run: Run, collected: Collected) -> Quality:
     """Look for what cannot be trusted in the interval's data: too few answers or too many, nulls, values out of range,
     new categories, old features, features that were served otherwise than the offline store has them."""
-    from evergreen.lake import tables
-    from evergreen.monitor import seeing, skew
+    from dataclasses import replace
 
+    from evergreen.lake import tables
+    from evergreen.monitor import recorded, seeing, skew
+
+    run = replace(run, spec=recorded.watched(run.spec, collected.version))
     window = _window(run, collected, [run.interval])
     skewed = skew.measure(run, window, tables.version(LABELS.of(run.spec.model, run.spec.label.name)))
     found = seeing.quality(run, collected, window, _reference(run, collected), skewed)
@@ -350,12 +355,13 @@ def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd
     """The predictions of some intervals, the last of which is the run's: its own by its version; of earlier ones all
     features, and the version's own predictions (others' are null), so that a version that has just begun to serve has a
     whole window too."""
-    from evergreen.monitor import live
+    from evergreen.monitor import live, recorded
 
     frame = live.read(run.spec, [interval.partition for interval in intervals], collected.table_version)
     assert frame is not None  # `collect` has written the interval's
     own = frame["version"] == collected.version
-    answered = frame[own | (frame[PARTITION] != collected.partition)]
+    alike = frame["version"].map(recorded.logs(recorded.watched(run.spec, collected.version))).astype(bool)
+    answered = frame[own | (alike & (frame[PARTITION] != collected.partition))]
     watched: pd.DataFrame = answered.assign(**{name: answered[name].where(own) for name in run.spec.problem.outputs})
     return watched
 

@@ -8,7 +8,7 @@ would have had: no label that was open then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +23,7 @@ from evergreen.model import losses, rows
 from evergreen.model.code import spec_hash
 from evergreen.model.losses import Floats
 from evergreen.model.rows import Rows
-from evergreen.monitor import kept_fits
+from evergreen.monitor import kept_fits, recorded
 from evergreen.registry import loading
 from evergreen.registry import records as registry
 from evergreen.registry.contents import Recipe
@@ -74,7 +74,7 @@ class Champion:
 
     @cached_property
     def own_spec(self) -> ModelSpec:
-        """The spec that it was trained with."""
+        """The spec that it was trained with, with the features that it takes."""
         return loading.spec(self.spec.model, self.version)
 
     @cached_property
@@ -106,7 +106,8 @@ class Champion:
     def declared(self) -> str | None:
         """How the recipe that is declared now differs from its own, in words; None: it does not."""
         gone = self.version.family not in self.spec.families
-        return _differs(self.own_spec, self.spec, f"without the family {self.version.family}" if gone else "")
+        trained = loading.declared(self.spec.model, self.version)  # a selection is made by each training anew
+        return _differs(trained, self.spec, f"without the family {self.version.family}" if gone else "")
 
     def differs(self, other: Champion) -> str | None:
         """How the recipe of another version differs from its own, in words; None: it does not."""
@@ -195,11 +196,27 @@ class Champion:
         problem = self.spec.problem
         answers = problem.of_columns(asked).copy()
         known = np.isfinite(answers.reshape(len(asked), -1)).all(axis=1)
-        others = ~((asked.reindex(columns=["version"])["version"] == self.number).to_numpy() & known)
+        by = asked.reindex(columns=["version"])["version"]
+        others = ~((by == self.number).to_numpy() & known)
         if others.any():
+            self._check_logged(by[others].dropna().unique().tolist())
             features = rows.inputs(self.own_spec.feature_types, _with(self.own_spec, asked[others]))
             answers[others] = problem.of(self.own_spec.problem, self.predictor.predict(features))
         return answers
+
+    def _check_logged(self, versions: Sequence[int]) -> None:
+        """Of what a version's selection has left out nothing is logged, and null is no value of it.
+
+        Raises:
+            PermanentError: a version cannot be looked up.
+            ValueError: one of them has left out what this one takes.
+        """
+        for number in versions:
+            logged = recorded.watched(self.own_spec, number).feature_types
+            if lacking := [name for name in self.own_spec.feature_types if name not in logged]:
+                raise ValueError(
+                    f"version {number} answered without {', '.join(lacking)}, which version {self.number} takes"
+                )
 
     def loss_of(self, understudy: Understudy | None, labelled: pd.DataFrame) -> float | None:
         """An understudy's mean loss on the same rows."""

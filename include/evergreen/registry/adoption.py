@@ -19,7 +19,7 @@ from evergreen.history.events import Adopted, Promoted
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, contents, loading, pipelines, records, signatures, signing_keys, store
-from evergreen.registry.contents import Evaluation, Reference, Sample, SpecCopy
+from evergreen.registry.contents import Evaluation, Recipe, Reference, Sample, SpecCopy
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import OF_VERSION, Tag
@@ -114,8 +114,8 @@ def _sign(model: str, number: int, actor: str, reason: str, *, looked: bool) -> 
     version = records.version(model, number)
     candidate = records.candidate(version.run_id)
     if not looked:
-        files = {name: artifacts.read(candidate, name) for name in contents.needed(candidate.files)}
-        _look(doing, candidate.family, files)
+        kept = (*contents.needed(candidate.files), *({Recipe.NAME} & {*candidate.files}))
+        _look(doing, candidate.family, {name: artifacts.read(candidate, name) for name in kept})
     signed = signatures.sign(model, version, actor=actor, reason=reason, by="adoption")
     if signed is not None:
         store.show_signature(model, number, signed.signed_by, signed.signature)
@@ -149,6 +149,8 @@ def _adopt(model: str, registered: ModelVersion, actor: str, reason: str) -> boo
         model_id = trained[Tag.MODEL_URI].removeprefix("models:/")
         names = [*contents.NEEDED, Evaluation.NAME]
         files = {name: artifacts.download(registered.run_id, model_id, name) for name in names}
+        if loading.parse_spec(files[SpecCopy.NAME], doing).selection is not None:
+            files[Recipe.NAME] = artifacts.download(registered.run_id, model_id, Recipe.NAME)
         _look(doing, family, files)
         digests = {name: Digest.of(content) for name, content in files.items()}
         records.add_candidate(Candidate(registered.run_id, model, family, model_id, digests))
@@ -210,6 +212,8 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
     """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor
     can read the reference."""
     spec = loading.parse_spec(files[SpecCopy.NAME], doing)
+    if Recipe.NAME in files:
+        spec = Recipe.of_bytes(files[Recipe.NAME]).taking(spec)
     pipeline = pipelines.parse_pipeline(files[contents.PIPELINE], family, doing)
     try:
         rows = Sample.of_bytes(files[Sample.NAME]).rows

@@ -115,7 +115,7 @@ def log_candidate(
 
     What is recorded of its files in Postgres is what is loaded later.
     """
-    predictions, family = predict(pipeline, rows.inputs), recipe.family
+    predictions, family, spec = predict(pipeline, rows.inputs), recipe.family, recipe.taking(run.spec)
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
     cost = {} if fitting is None else fitting.metrics
     tags = _tags(run, data, recipe, study)
@@ -136,13 +136,13 @@ def log_candidate(
             client.set_tag(run_id, Tag.MODEL_URI, model.model_uri)
             written, saved = folder / "run", folder / "model"
             written.mkdir()
-            packaging, graph = package(run.spec, pipeline, reference[list(run.spec.feature_types)])
+            packaging, graph = package(spec, pipeline, reference[list(spec.feature_types)])
             if graph is not None:
                 (written / GRAPH).write_bytes(graph)
             contents = (packaging, *_contents(run, recipe, rows, predictions, reference, trials))
             for content in contents if fitting is None else (*contents, fitting):
                 (written / content.NAME).write_bytes(content.to_bytes())
-            _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
+            _save_pipeline(saved, model, run_id, spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.
             digests = {path.name: Digest.of(path.read_bytes()) for path in [*written.iterdir(), saved / PIPELINE]}
             client.log_artifacts(run_id, str(written))
@@ -154,9 +154,15 @@ def log_candidate(
 
 
 def compared_with(spec: ModelSpec, held_out: Rows, predictions: npt.NDArray[np.float64]) -> pd.DataFrame:
-    """Held-out rows as the monitor's reference has them: features, predictions, moments, labels."""
+    """Held-out rows as the monitor's reference has them: features, predictions, moments, labels.
+
+    Args:
+        spec: with the features that the candidate takes.
+    """
     outputs = spec.problem.columns(predictions)
-    return held_out.inputs.assign(**outputs, **{EVENT: held_out.frame[EVENT].array, LABEL: held_out.labels})
+    return held_out.inputs[[*spec.feature_types]].assign(
+        **outputs, **{EVENT: held_out.frame[EVENT].array, LABEL: held_out.labels}
+    )
 
 
 def kept(spec: ModelSpec, compared: pd.DataFrame) -> Reference:
@@ -212,6 +218,7 @@ def _tags(run: Run, data: Learned, recipe: Recipe, study: str) -> dict[str, str]
         Tag.DECISION: run.decision_id,
         Tag.CHANGED_AT: run.changed_at and run.changed_at.isoformat(),
         Tag.WINDOW: recipe.backtest and recipe.backtest.reason,
+        Tag.SELECTION: recipe.selection and recipe.selection.reason,
         Tag.DIFFERS: data.differs and str(data.differs),
     }
     return {

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from evergreen.handovers.calibration import Calibration
 from evergreen.handovers.fairness import Fair
+from evergreen.handovers.selection import Selected
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
 from evergreen.registry.tags import Tag
 from evergreen.spec.problem import Answer
@@ -294,6 +295,17 @@ class Recipe(_Json):
     """The operating threshold, chosen by `label.business_value` on the time folds; null: the spec says it."""
     calibration: Calibration | None = None
     """The map of its probabilities, which a fit on other rows has too; null: the spec asks for none."""
+    selection: Selected | None = None
+    """Which features it takes; null: the spec asks for no selection, and it takes them all."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The features that it does not take."""
+        return () if self.selection is None else self.selection.dropped
+
+    def taking(self, spec: ModelSpec) -> ModelSpec:
+        """The spec that it was trained with, without the features that it does not take."""
+        return spec.without(self.dropped) if self.dropped else spec
 
     @property
     def window(self) -> LearningWindow:
@@ -307,7 +319,8 @@ class Recipe(_Json):
         ways = {} if self.backtest is None else self.backtest.scores
         if self.calibration is not None:
             chosen["calibration_rows"] = float(self.calibration.rows)
-        return chosen | {f"window_{way}": value for way, value in ways.items()}
+        selected = {} if self.selection is None else {"features_dropped": float(len(self.dropped))}
+        return chosen | selected | {f"window_{way}": value for way, value in ways.items()}
 
 
 class Packaging(_Json):

@@ -44,7 +44,25 @@ class Predictor(Protocol):
 
 
 def spec(model: str, version: Version, read: Read = artifacts.read) -> ModelSpec:
-    """The spec that a version was trained with; keys that this release no longer knows are left out.
+    """The spec that a version was trained with, with the features that it takes; else as `declared`."""
+    trained = declared(model, version, read)
+    return trained if trained.selection is None else taking(trained, records.candidate(version.run_id), read)
+
+
+def taking(spec: ModelSpec, candidate: Candidate, read: Read = artifacts.read) -> ModelSpec:
+    """A spec without the features that a candidate's selection has left out.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted: its file cannot be had, or is another one than was recorded.
+    """
+    if Recipe.NAME not in candidate.files:  # an earlier release, which selected nothing
+        return spec
+    return Recipe.of_bytes(read(candidate, Recipe.NAME)).taking(spec)
+
+
+def declared(model: str, version: Version, read: Read = artifacts.read) -> ModelSpec:
+    """The spec that a version was trained with, as its folder said it; keys that this release no longer knows are left
+    out.
 
     Raises:
         EvidenceMissing, ArtifactUntrusted: its file cannot be had, or is another one than was recorded.

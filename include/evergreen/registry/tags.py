@@ -40,6 +40,8 @@ class Tag(StrEnum):
     """The change of the world that the training follows."""
     WINDOW = "evergreen.window"
     """Which of the learning rows the candidate learned from after that change, and why, in words."""
+    SELECTION = "evergreen.selection"
+    """Which features the candidate takes, in words; `recipe.json` has each with its importance."""
     MODEL_URI = "evergreen.model_uri"
     """MLflow's logged model, which holds the fitted pipeline."""
     VERDICT = "evergreen.verdict"

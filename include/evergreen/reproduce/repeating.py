@@ -44,7 +44,7 @@ from evergreen.run import Run
 from evergreen.runtime.exporting import export
 from evergreen.spec.columns import EVENT
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import choosing, rebuilding, recipes, records, refitting, searching
+from evergreen.train import backtesting, choosing, rebuilding, recipes, records, refitting, searching, selecting
 from evergreen.train.rebuilding import Rebuilt
 from evergreen.train.records import Record
 from evergreen.train.rules import Proposal
@@ -80,7 +80,7 @@ class Repetition:
         self.version = registry.version(model, number)
         self.candidate = registry.candidate(self.version.run_id)
         signatures.check(model, self.version, self.candidate)
-        self.spec = loading.spec(model, self.version)
+        self.spec = loading.declared(model, self.version)
         self._model, self._number, self._search = model, number, search
         self._gated = _gated(model, number, self.version)
         self._record = records.of(model, self.version)
@@ -171,7 +171,7 @@ class Repetition:
         pipeline, learned = recipes.fit(self.spec, recipe, learn)
         made = Made(candidate, recipe, pipeline, learned, later)
         self._compare_fit("gated fit", made)
-        answers = candidates.compared_with(self.spec, later, predict(pipeline, later.inputs))
+        answers = candidates.compared_with(recipe.taking(self.spec), later, predict(pipeline, later.inputs))
         self._compared.append(
             _predictions(self.spec, artifacts.load(candidate, Reference).rows, candidates.kept(self.spec, answers).rows)
         )
@@ -189,6 +189,11 @@ class Repetition:
             self._compared.append(rules.values("trials of the search", "gated fit", then, now))
             self._compared.append(rules.values("recipe", "gated fit", _json(recipe), _json(found.recipe)))
             return
+        if recipe.selection is not None:
+            parts = backtesting.fold(self._run, family, learn).parts
+            selected = selecting.select(self._run, family, parts)
+            then, now = ({} if each is None else _json(each) for each in (recipe.selection, selected))
+            self._compared.append(rules.values("selection of features", "gated fit", then, now))
         ended = [each for each in trials if each.state == "COMPLETE" and each.folds]
         if not ended:
             self._unlooked.append("which trial is taken: an earlier release kept no scores of folds")
@@ -204,7 +209,7 @@ class Repetition:
         then, now = (pipelines.content_digest(each) for each in (recorded, skops.io.dumps(made.pipeline)))
         self._compared.append(Compared("fitted numbers", of, then, now))
         if GRAPH in made.candidate.files:
-            graph = export(made.pipeline, columns_of(self.spec.feature_types))
+            graph = export(made.pipeline, columns_of(made.recipe.taking(self.spec).feature_types))
             recorded_graph = made.candidate.files[GRAPH].sha256
             self._compared.append(Compared("graph that answers", of, recorded_graph, hashlib.sha256(graph).hexdigest()))
         sample = candidates.sample(self.spec, made.learn, predict(made.pipeline, made.learn.inputs))
@@ -269,6 +274,7 @@ class Repetition:
             backtest=made.recipe.backtest,
             threshold=made.recipe.threshold,
             calibrated_on=None if made.recipe.calibration is None else made.recipe.calibration.rows,
+            selection=made.recipe.selection,
         )
 
     def _compare_refit(self, gated: Made, whole: Rebuilt, record: Record) -> None:

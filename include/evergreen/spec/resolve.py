@@ -29,6 +29,7 @@ _OWN = (
     "split",
     "families",
     "search",
+    "selection",
     "gates",
     "risk",
     "card",

@@ -6,7 +6,7 @@ This module is the shape of `model.yaml`; `spec.rules` checks what the shape can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,6 +45,7 @@ from evergreen.spec.retrain import Retrain
 from evergreen.spec.risk import Risk
 from evergreen.spec.rollout import DirectRollout, Rollout
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
+from evergreen.spec.selection import Selection
 
 # What a model uses of a dataset: every view, one, or one feature of it.
 Use = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39})?)$")]
@@ -177,6 +178,11 @@ class _Model(Folder):
         description="families to tune; for a parameter, a range [low, high] or one value replaces the family's range",
     )
     search: Search
+    selection: Selection | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
+        description="how each family leaves out features that it does not need; null: it takes them all",
+    )
     gates: Gates
     risk: Risk | None = Field(
         default=None,
@@ -291,6 +297,15 @@ class ModelSpec(_Model, Dated):
         copy = self.model_copy()
         copy._datasets = dict(datasets)
         return copy
+
+    def without(self, dropped: Collection[str]) -> ModelSpec:
+        """The same model, which does without some of its features."""
+        views = {
+            view: declared.model_copy(update={"features": left})
+            for view, declared in self.features.items()
+            if (left := {name: kind for name, kind in declared.features.items() if name not in dropped})
+        }
+        return self.model_copy(update={"features": views})
 
     @property
     def datasets(self) -> Mapping[str, DatasetSpec]:

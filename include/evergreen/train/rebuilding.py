@@ -40,7 +40,7 @@ def rebuild(model: str, number: int) -> Rebuilt:
     """
     version = registry.version(model, number)
     rebuilt = again(
-        loading.spec(model, version), records.of(model, version), f"the training set of version {number} of {model}"
+        loading.declared(model, version), records.of(model, version), f"the training set of version {number} of {model}"
     )
     if rebuilt.wrong is not None:
         raise rebuilt.wrong

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from threadpoolctl import threadpool_limits
 
 from evergreen.model import calibrating, families
-from evergreen.model.rows import Rows
+from evergreen.model.rows import Rows, without
 from evergreen.registry import artifacts, tracking
 from evergreen.registry.contents import Recipe
 from evergreen.registry.records import Candidate
@@ -37,8 +37,8 @@ def of(spec: ModelSpec, candidate: Candidate) -> Recipe:
 
 
 def fit(spec: ModelSpec, recipe: Recipe, rows: Rows) -> tuple[Pipeline, Rows]:
-    """A fit of a recipe, and which of the rows it learned from; the same rows give the same fit."""
-    learned = windows.of(recipe.window, rows)
+    """A fit of a recipe, and what of the rows it learned from; the same rows give the same fit."""
+    spec, learned = recipe.taking(spec), without(windows.of(recipe.window, rows), recipe.dropped)
     rows_of = learned.inputs, learned.labels, learned.weights
     with threadpool_limits(1):  # families are tuned side by side, one core each; and the same order of additions
         pipeline = families.fitted(spec, recipe.family, dict(recipe.parameters), *rows_of, seed=recipe.seed)

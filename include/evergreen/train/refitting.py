@@ -160,7 +160,7 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
             study=study,
             pipeline=pipeline,
             rows=learned,
-            reference=candidates.compared_with(spec, whole.held_out, gated),
+            reference=candidates.compared_with(recipe.taking(spec), whole.held_out, gated),
             metrics={},
             fitting=began.until_now(len(learned.labels)),
             trials=artifacts.load(candidate, Trials),

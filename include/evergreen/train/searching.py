@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from threadpoolctl import threadpool_limits
@@ -16,7 +16,7 @@ from evergreen.registry import tracking
 from evergreen.registry.contents import Recipe, Trial, Trials
 from evergreen.run import Run
 from evergreen.spec.families import space
-from evergreen.train import backtesting, choosing, folding, rules, tuning
+from evergreen.train import backtesting, choosing, folding, rules, selecting, tuning
 from evergreen.train.folding import Part
 
 
@@ -59,7 +59,8 @@ def search(
     trials: int | None = None,
     first: Sequence[rules.Proposal] | None = None,
 ) -> Found:
-    """Search a family's parameters on the time folds of some rows, first which of them it learns from.
+    """Search a family's parameters on the time folds of some rows, first which of them it learns from, and which
+    features it takes.
 
     Args:
         study: kept under this name, and gone on with; None: kept nowhere, and nothing of an earlier search is tried.
@@ -74,16 +75,19 @@ def search(
     trials = spec.search.trials if trials is None else trials
     with threadpool_limits(1):  # families are tuned side by side, one core each
         folded = backtesting.fold(run, family, learn)
+        selection = selecting.select(run, family, folded.parts)
+        dropped = () if selection is None else selection.dropped
+        run, parts = replace(run, spec=spec.without(dropped)), selecting.narrowed(folded.parts, dropped)
         finished = tuning.search(
             study,
-            lambda trial: scores(run, family, folded.parts, trial),
+            lambda trial: scores(run, family, parts, trial),
             trials=trials,
             seed=seed(run, family),
             maximize=not spec.search.measure.lower_is_better,
             first=lambda: _first(run, family, trials, kept=study is not None) if first is None else first,
         )
         best, reason = taken(run, family, finished)
-        calibration, threshold = folding.decided(spec, folded.parts, family, best.params)
+        calibration, threshold = folding.decided(run.spec, parts, family, best.params)
     recipe = Recipe(
         family=family,
         parameters=best.params,
@@ -91,6 +95,7 @@ def search(
         backtest=folded.backtest,
         threshold=threshold,
         calibration=calibration,
+        selection=selection,
     )
     return Found(recipe, tuple(finished), best, reason)
 

@@ -125,14 +125,15 @@ def _enough_known(run: Run, stretches: Mapping[str, tuple[int, int]]) -> None:
 
 def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     """Search a family's hyperparameters on time folds, fit the best on the learning rows, and log the candidate to
-    MLflow. After a change of the world, choose first which of the learning rows it learns from.
+    MLflow. After a change of the world, choose first which of the learning rows it learns from; where the spec asks for
+    it, which features it takes.
 
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
     """
     from evergreen.model import rows
     from evergreen.registry import candidates, records, tracking
-    from evergreen.train import costs, recipes, searching, tuning
+    from evergreen.train import costs, recipes, searching, selecting, tuning
 
     began, spec, study = costs.Began.now(), run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
@@ -148,7 +149,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         pipeline, learned = recipes.fit(spec, recipe, learn)
         # What it says of rows that it learned from is too sure: every day would be unlike it.
         held_out = rows.read(spec, data, "evaluate")
-        reference = candidates.compared_with(spec, held_out, rows.predict(pipeline, held_out.inputs))
+        reference = candidates.compared_with(recipe.taking(spec), held_out, rows.predict(pipeline, held_out.inputs))
         metrics = {"search_score": best.value, "search_trials": float(len(found.trials))}
         run_id = candidates.log_candidate(
             run,
@@ -177,6 +178,8 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         log.info("%s: a yes is worth more than a no from a probability of %.4f on", family, recipe.threshold)
     if recipe.calibration is not None:
         log.info("%s states probabilities by a map of its scores: %s", family, recipe.calibration)
+    for line in () if recipe.selection is None else selecting.lines(recipe.selection):
+        log.info("%s: %s", family, line)
     if recipe.backtest is not None:
         log.info("%s learned from %s", family, recipe.backtest.reason)
     return _candidate(run, data, recipe, run_id, metrics)
@@ -225,6 +228,7 @@ def _candidate(
         decision_id=run.decision_id,
         differs=None if data.differs is None else events.DataDiffers(**dict(data.differs)),
         learned_from=None if recipe.backtest is None else recipe.backtest.reason,
+        selected=None if recipe.selection is None else recipe.selection.reason,
     )
     ledger.append(trained)
     return Candidate(
@@ -235,4 +239,5 @@ def _candidate(
         backtest=recipe.backtest,
         threshold=recipe.threshold,
         calibrated_on=None if recipe.calibration is None else recipe.calibration.rows,
+        selection=recipe.selection,
     )

@@ -139,5 +139,31 @@ def _floors(spec: ModelSpec) -> Mistakes:
             yield mistake(f"gates.floor.{metric}", bound, allowed, f"write {measure.example:g}, for one")
 
 
-OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (_metrics, _classes, _business_value, _floors, _rows_of_class)
+def _selection(spec: ModelSpec) -> Mistakes:
+    """What is selected from, and what is always kept."""
+    selection = spec.selection
+    if selection is None:
+        return
+    known = spec.feature_types
+    if not spec.features:
+        allowed = "nothing: the model has no feature, and inputs of the request are always taken"
+        yield mistake("selection", "a selection", allowed, "remove it")
+        return
+    for name in selection.keep:
+        if name not in known:
+            yield unknown("selection.keep", name, known, f"remove {name}")
+    yield from repeated("selection.keep", selection.keep)
+    if selection.fewest > len(known):
+        allowed = f"at most {len(known)}, the model's inputs"
+        yield mistake("selection.fewest", selection.fewest, allowed, "lower it")
+
+
+OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
+    _metrics,
+    _classes,
+    _business_value,
+    _floors,
+    _rows_of_class,
+    _selection,
+)
 OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (_family,)

@@ -1,0 +1,38 @@
+"""Which features a candidate takes, and why."""
+
+from __future__ import annotations
+
+from evergreen.handovers.handover import Part
+
+
+class Weighed(Part):
+    """An input that could be taken."""
+
+    input: str
+    taken: bool
+    loss: float | None
+    """What the search metric loses on the time folds when its values are in another order, beside the inputs that were
+    taken when it was last looked at; None: it is not defined."""
+    low: float | None
+    """The lower end of its interval."""
+    high: float | None
+    reason: str
+    """Why it is taken, or is not."""
+
+
+class Selected(Part):
+    """What a selection came to, with the family's default parameters."""
+
+    inputs: tuple[Weighed, ...]
+    """All of them, in the spec's order."""
+    before: float | None
+    """The search metric on the time folds, with all inputs; None: it is not defined."""
+    after: float | None
+    """The same with those that are taken."""
+    reason: str
+    """In words."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The features that are not taken."""
+        return tuple(each.input for each in self.inputs if not each.taken)
