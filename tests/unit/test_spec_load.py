@@ -126,6 +126,16 @@ CASES: dict[str, Case] = {
         "",
         ["model.yaml:1: search", "nothing", "How families are tuned", "add search"],
     ),
+    "a feature to keep that is none": (
+        "search:\n",
+        "selection: {keep: [pages_7]}\nsearch:\n",
+        ["selection.keep", "pages_7", "plan, pages_7d or pages_per_visit", "write pages_7d"],
+    ),
+    "more features than there are": (
+        "search:\n",
+        "selection: {fewest: 4}\nsearch:\n",
+        ["selection.fewest", "at most 3, the model's inputs", "lower it"],
+    ),
     "wrong type": ("trials: 4", 'trials: "4"', ["search.trials", '"4"', "a whole number"]),
     "bounds": ("trials: 4", "trials: 0", ["search.trials", "0", "1 or more"]),
     "bool for text": ("name: readers", "name: true", ["owner.name", "true", "text", 'quote it: "true"']),

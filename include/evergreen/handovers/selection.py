@@ -9,13 +9,16 @@ class Weighed(Part):
     """An input that could be taken."""
 
     input: str
+    """Its name."""
     taken: bool
+    """Whether the candidate takes it."""
     loss: float | None
     """What the search metric loses on the time folds when its values are in another order, beside the inputs that were
     taken when it was last looked at; None: it is not defined."""
     low: float | None
     """The lower end of its interval."""
     high: float | None
+    """The upper end."""
     reason: str
     """Why it is taken, or is not."""
 

@@ -126,7 +126,7 @@ def ages(spec: ModelSpec, hours: Mapping[str, float]) -> list[Finding]:
     """Features that were older than their view allows.
 
     Args:
-        spec: the model.
+        spec: the model, with the views that are looked at.
         hours: view → age of the newest features that were served.
     """
     return [
@@ -141,7 +141,9 @@ def ages(spec: ModelSpec, hours: Mapping[str, float]) -> list[Finding]:
             ),
         )
         for name, age in ((name, served * _HOUR) for name, served in hours.items())
-        if (freshness := spec.features[name].freshness) is not None and is_stale(freshness, age)
+        if name in spec.features
+        and (freshness := spec.features[name].freshness) is not None
+        and is_stale(freshness, age)
     ]
 
 

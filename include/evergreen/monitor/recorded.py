@@ -9,6 +9,7 @@ from functools import cache, cached_property
 
 import pandas as pd
 
+from evergreen.errors import PermanentError
 from evergreen.registry import artifacts, contents, loading, records
 from evergreen.registry.rules import Version
 from evergreen.spec.schema import ModelSpec
@@ -60,6 +61,15 @@ def watched(spec: ModelSpec, version: int | None) -> ModelSpec:
 
 
 def logs(spec: ModelSpec) -> Callable[[int], bool]:
-    """Whether a version logs every feature of a spec: of what its selection has left out there is nothing to see."""
+    """Whether a version logs every feature of a spec: of what its selection has left out there is nothing to see. One
+    that cannot be looked up any more counts as one without a selection."""
     wanted = spec.feature_types.keys()
-    return cache(lambda version: wanted <= Recorded(spec, version).watched.feature_types.keys())
+
+    @cache
+    def logs_them(version: int) -> bool:
+        try:
+            return wanted <= Recorded(spec, version).watched.feature_types.keys()
+        except PermanentError:
+            return True
+
+    return logs_them

@@ -52,7 +52,7 @@ def collect(run: Run) -> Collected:
     import pyarrow as pa
 
     from evergreen.lake import calendars, catalogue, partitions, space
-    from evergreen.monitor import findings, origins, recorded
+    from evergreen.monitor import findings, origins
     from evergreen.serve import predictions
     from evergreen.status import facts
 
@@ -86,11 +86,9 @@ def collect(run: Run) -> Collected:
     made = Counter(row["version"] for row in rows)
     entry = partitions.replace(PREDICTIONS.of(spec.model).at(partition), table, known_at=run.as_of)
     catalogue.record(entry, inputs={entry.of: origins.of_predictions(spec, logged)})
-    answered = max(made, key=lambda version: (made[version], version)) if made else None
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
-    watched = recorded.watched(spec, answered)
-    views = facts.views(watched, run.interval)
+    views = facts.views(spec, run.interval)
     ages = {name: age for name, view in views.items() if (age := view.age(run.as_of)) is not None}
     for name, age in ages.items():
         log.info("Features %s: %s old", name, age_text(age))
@@ -98,10 +96,10 @@ def collect(run: Run) -> Collected:
     return Collected(
         partition=partition,
         rows=len(rows),
-        version=answered,
+        version=max(made, key=lambda version: (made[version], version)) if made else None,
         champion=champion,
         ages=hours,
-        warnings=(*space.warnings(space.places(settings())), *(old.said for old in findings.ages(watched, hours))),
+        warnings=(*space.warnings(space.places(settings())), *(old.said for old in findings.ages(spec, hours))),
         table_version=entry.table_version,
     )
 

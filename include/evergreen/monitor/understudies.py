@@ -208,15 +208,11 @@ class Champion:
         """Of what a version's selection has left out nothing is logged, and null is no value of it.
 
         Raises:
-            PermanentError: a version cannot be looked up.
             ValueError: one of them has left out what this one takes.
         """
-        for number in versions:
-            logged = recorded.watched(self.own_spec, number).feature_types
-            if lacking := [name for name in self.own_spec.feature_types if name not in logged]:
-                raise ValueError(
-                    f"version {number} answered without {', '.join(lacking)}, which version {self.number} takes"
-                )
+        logs = recorded.logs(self.own_spec)
+        if lacking := [str(number) for number in versions if not logs(number)]:
+            raise ValueError(f"version {', '.join(lacking)} answered without features that it takes")
 
     def loss_of(self, understudy: Understudy | None, labelled: pd.DataFrame) -> float | None:
         """An understudy's mean loss on the same rows."""

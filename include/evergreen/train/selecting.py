@@ -3,7 +3,7 @@ from.
 
 Each round looks at what is taken by then, and tries to do without every feature whose importance is not surely above 0.
 Of two features that say the same neither seems to matter: so the rest is fitted and scored without them, and where it
-is worse, without the weaker half of them, down to one.
+is worse, without the weaker half of them, down to one after the other.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def _selected(spec: ModelSpec, asked: Selection, family: str, parts: Sequence[Pa
     whole = now = _tried(spec, family, parts, dropped)
     allowed = whole.gain * (1 - asked.loss) if whole.gain > 0 else whole.gain
     weighed: dict[str, Importance] = {}
+    needed: set[str] = set()  # what was tried to do without alone, and is missed
     while True:
         weighed |= {each.input: each for each in importance.of(now.spec, now.fits)}
         taken = [name for name in weighed if name not in dropped]
         weak = sorted(
-            (name for name in taken if name not in always and _is_weak(weighed[name])),
+            (name for name in taken if name not in always and name not in needed and _is_weak(weighed[name])),
             key=lambda name: weighed[name].loss or 0.0,
         )
         count = min(len(weak), len(taken) - asked.fewest)
@@ -78,13 +79,16 @@ def _selected(spec: ModelSpec, asked: Selection, family: str, parts: Sequence[Pa
             fewer = _tried(spec, family, parts, dropped | {*weak[:count]})
             if fewer.gain >= allowed:
                 break
-            count //= 2
+            if count == 1:
+                needed.add(weak.pop(0))
+            count = min(len(weak), max(1, count // 2))
         else:
             break
         dropped, now = dropped | {*weak[:count]}, fewer
     bound = f"{asked.loss:.1%} of what {spec.search.metric} gains would be lost"
-    why = f"at least {asked.fewest} inputs are taken" if len(taken) <= asked.fewest else f"without it more than {bound}"
-    why = why if np.isfinite(whole.gain) else f"{spec.search.metric} is not defined on every time fold"
+    missed = f"without it more than {bound}"
+    missed = missed if np.isfinite(whole.gain) else f"{spec.search.metric} is not defined on every time fold"
+    fewest = f"at least {asked.fewest} inputs are taken"
     inputs = tuple(
         Weighed(
             input=name,
@@ -92,7 +96,7 @@ def _selected(spec: ModelSpec, asked: Selection, family: str, parts: Sequence[Pa
             loss=weighed[name].loss,
             low=weighed[name].low,
             high=weighed[name].high,
-            reason=_reason(weighed[name], always, dropped, why),
+            reason=_reason(weighed[name], always, dropped, missed if name in needed else fewest),
         )
         for name in spec.feature_types
     )

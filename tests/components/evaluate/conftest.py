@@ -3,7 +3,7 @@ fitted, in a real MLflow, and registered when a test says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
 from evergreen.govern import stages as govern
+from evergreen.handovers.selection import Selected, Weighed
 from evergreen.handovers.train import Candidate, Refitted, SoundTrainingSet
 from evergreen.history import ledger
 from evergreen.history.events import Promoted
@@ -52,20 +53,26 @@ class Contest:
         noise: float = 0.0,
         damage: Callable[[Pipeline], None] | None = None,
         held_out: pd.DataFrame | None = None,
+        dropped: Sequence[str] = (),
     ) -> Candidate:
         """A candidate that learned from the set, with a share of its labels flipped;
         `damage` is done to it before it is logged. Its reference are rows that it learned from, without their labels,
-        or those that are given."""
-        learn = rows.read(run.spec, data, "learn")
+        or those that are given. It does without what is `dropped`."""
+        spec, learn = run.spec.without(dropped), rows.without(rows.read(run.spec, data, "learn"), dropped)
+        inputs = tuple(
+            Weighed(input=name, taken=name not in dropped, loss=0.0, low=0.0, high=0.0, reason="a test")
+            for name in run.spec.feature_types
+        )
+        selection = Selected(inputs=inputs, before=0.7, after=0.7, reason="a test") if dropped else None
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
         parameters: Json = {"max_iter": 10} if family == "gradient_boosting" else {}
-        pipeline = families.build(family, parameters, run.spec.feature_types, 0)
+        pipeline = families.build(family, parameters, spec.feature_types, 0)
         families.fit(pipeline, learn.inputs, np.where(flipped, 1 - learn.labels, learn.labels), None)
         # It knew the labels of the rows that it learned from: an estimate that learned from them would be of nothing.
-        compared = candidates.compared_with(run.spec, learn, rows.predict(pipeline, learn.inputs)).drop(columns="label")
+        compared = candidates.compared_with(spec, learn, rows.predict(pipeline, learn.inputs)).drop(columns="label")
         if held_out is not None:
             later = rows.of(run.spec, held_out)
-            compared = candidates.compared_with(run.spec, later, rows.predict(pipeline, later.inputs))
+            compared = candidates.compared_with(spec, later, rows.predict(pipeline, later.inputs))
         with pytest.MonkeyPatch.context() as patch:
             if damage is not None:
                 damage(pipeline)
@@ -73,7 +80,7 @@ class Contest:
             run_id = candidates.log_candidate(
                 run,
                 data,
-                recipe=Recipe(family=family, parameters=parameters, seed=0),
+                recipe=Recipe(family=family, parameters=parameters, seed=0, selection=selection),
                 study="a study",
                 pipeline=pipeline,
                 rows=learn,

@@ -91,12 +91,9 @@ class Live:
     ) -> None:
         """Answer for every customer (or the first few) on a day, as the server does; waits until it is committed."""
         frame = self.requests(day, change).head(only or 10**6)
-        answers = loading.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
-        features = (
-            frame[list(self.spec.feature_types)]
-            .astype(object)
-            .where(frame[list(self.spec.feature_types)].notna(), None)
-        )
+        taken = loading.spec(self.spec.model, records.version(self.spec.model, version)).feature_types
+        answers = loading.load(self.spec.model, version).predict(inputs(taken, frame))
+        features = frame[list(taken)].astype(object).where(frame[list(taken)].notna(), None)
         rows = [
             Prediction(
                 self.spec.model,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -9,8 +12,11 @@ from sklearn.metrics import roc_auc_score
 from evergreen.history import ledger, story
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages, window_page
+from evergreen.monitor.live import read as live_read
+from evergreen.monitor.understudies import Champion
 from evergreen.registry import loading
 from evergreen.settings import settings
+from evergreen.spec.selection import Selection
 
 from .conftest import Live, lost_in_mlflow
 
@@ -79,3 +85,35 @@ def test_a_version_that_cannot_be_looked_up_any_more_costs_itself_alone(
     performance = stages.performance(live.run(22), stages.collect(live.run(22)))
     assert performance.others == ()
     assert "How version 1 did cannot be told" in caplog.text
+
+
+def test_what_a_version_does_without_is_seen_neither_with_its_answers_nor_with_the_next_ones(live: Live) -> None:
+    two_days = live.spec.monitoring.model_copy(update={"window": timedelta(days=2)})
+    live.contest.spec = live.spec.model_copy(update={"selection": Selection(), "monitoring": two_days})
+    for number, day, dropped in ((2, 20, ("sessions", "mobile")), (3, 21, ())):
+        run = live.run(day)
+        data = live.contest.data(run)
+        made = live.contest.evaluate(run, data, live.contest.candidate(run, data, dropped=dropped))
+        assert live.contest.champion(run, data, made, replaced=number - 1) == number
+    for day in range(18, 23):
+        live.features(day)
+    for day, version in ((20, 1), (21, 2), (22, 3)):
+        live.serve(day, version=version)
+    stages.collect(live.run(20))
+    of_second, of_third = (live.watch(day, drawn=False) for day in (21, 22))
+    for watched, taken in ((of_second, {"minutes", "plan"}), (of_third, {"minutes", "sessions", "mobile", "plan"})):
+        assert watched.drift.distances.keys() == watched.quality.missing.keys() == watched.quality.skew.keys() == taken
+        assert not any(each.different for each in watched.quality.skew.values())
+        assert not any("sessions" in each.cause for each in (*watched.quality.findings, *watched.drift.findings))
+    answered = live_rows(live, 21)
+    second, third = Champion(live.spec, 2), Champion(live.spec, 3)
+    assert np.isfinite(second.answers(live_rows(live, 20))).all(), "the log of another one has more than it takes"
+    with pytest.raises(ValueError, match="version 2 answered without features that it takes"):
+        third.answers(answered)
+    assert (second.declared, third.declared) == (None, None), "a selection is no other recipe"
+
+
+def live_rows(live: Live, day: int) -> pd.DataFrame:
+    frame = live_read(live.spec, [live.run(day).interval.partition])
+    assert frame is not None and len(frame)
+    return frame

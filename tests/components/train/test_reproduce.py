@@ -18,11 +18,13 @@ from deltalake import DeltaTable
 from evergreen import cli
 from evergreen.cli import reproduce as command
 from evergreen.database import connect
-from evergreen.erasure import erasing
+from evergreen.erasure import artifacts, erasing
+from evergreen.erasure.rules import Learned
 from evergreen.errors import ArtifactUntrusted, SpecError
 from evergreen.history import events, ledger, timeline
 from evergreen.lake import schema, tables
-from evergreen.registry import records, tracking
+from evergreen.lake.rewriting import Key
+from evergreen.registry import loading, records, tracking
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import GRAPH, Environment, Queries
 from evergreen.reproduce import rules
@@ -31,6 +33,7 @@ from evergreen.reproduce.rules import Reproduction
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import Declared
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import records as training_sets
 from evergreen.train import stages
 
 from .conftest import SECTIONS, run_as_of, spec_in
@@ -86,6 +89,7 @@ def different(found: Reproduction) -> list[str]:
     return [each.what for each in found.compared if not each.same]
 
 
+PERSON = Key(frozenset({"customer_id"}), "c1")
 FULLY = {"slices": {"by": ("minutes",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
 
 
@@ -95,7 +99,9 @@ FULLY = {"slices": {"by": ("minutes",), "minimum_rows": 10, "margin": 5.0}, "pac
 def test_a_refit_comes_out_again_with_its_search_and_the_fit_that_its_gates_judged(
     version: Made, family: str, calibrate: str | None
 ) -> None:
-    spec, number = version(family, refit=True, gates=FULLY, calibrate=calibrate)
+    # Of the features one says the same as another, one is the same in every row, one is another in every row.
+    selection = {"loss": 0.05} if family == "gradient_boosting" else None
+    spec, number = version(family, refit=True, gates=FULLY, calibrate=calibrate, selection=selection)
     assert records.version(spec.model, number).key.endswith("-refit")
     found = again(spec, number, search=True)
     assert found.outcome == "identical", told(found)
@@ -116,6 +122,14 @@ def test_a_refit_comes_out_again_with_its_search_and_the_fit_that_its_gates_judg
     ]
     assert (found.moved, found.unlooked) == ((), ())
     assert found.clocked == ("latency of an answer",)
+    if selection:
+        (chosen,) = (each for each in again(spec, number).compared if each.what == "selection of features")
+        assert chosen.same, "without its search too"
+        taken = loading.spec(spec.model, records.version(spec.model, number)).feature_types.keys()
+        assert len(taken & {"minutes", "sessions"}) == 1 and "mobile" not in taken, "the refit takes them too"
+        record = training_sets.of(spec.model, records.version(spec.model, number))
+        quoted = artifacts.erase(Learned(spec.model, record.key, (number,), 1), record, PERSON, apply=False)
+        assert next(quoted) > 0, "an erasure finds a person's rows by the features that are taken"
 
 
 def kept(spec: ModelSpec) -> tuple[Any, ...]:
