@@ -94,6 +94,7 @@ PRELOADED = (
     "evergreen.train.records",
     "evergreen.train.refitting",
     "evergreen.train.searching",
+    "evergreen.train.selecting",
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",

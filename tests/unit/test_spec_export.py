@@ -32,7 +32,7 @@ def test_generated_files_have_not_drifted(file: str, text: str, command: str) ->
 @pytest.mark.parametrize("model", ["renewals", "refunds"])
 def test_editors_accept_what_the_loader_accepts(model: str) -> None:
     content = yaml.load((SPECS / "valid" / model / "model.yaml").read_text(), yaml.BaseLoader)
-    for numeric in ("split", "search", "gates", "monitoring", "families", "refit", "label"):
+    for numeric in ("split", "search", "selection", "gates", "monitoring", "families", "refit", "label"):
         stated = yaml.safe_load((SPECS / "valid" / model / "model.yaml").read_text())
         content |= {numeric: stated[numeric]} if numeric in stated else {}
     if content.get("last_day") == "null":

@@ -7,10 +7,10 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from evergreen.evaluate import figures, importance
+from evergreen.evaluate import figures
 from evergreen.files import work_folder
 from evergreen.handovers.train import Evaluated, SoundTrainingSet
-from evergreen.model import rows
+from evergreen.model import importance, rows
 from evergreen.model.rows import Rows
 from evergreen.registry import artifacts, experiments, pipelines, records, tracking
 from evergreen.registry.contents import Importances, Trials

@@ -1,24 +1,29 @@
-"""Which features a candidate takes, and why."""
+"""Which inputs a model leans on, which of them a candidate takes, and why."""
 
 from __future__ import annotations
 
 from evergreen.handovers.handover import Part
 
 
-class Weighed(Part):
-    """An input that could be taken."""
+class Importance(Part):
+    """What is lost by the search metric when the values of an input are in another order."""
 
     input: str
     """Its name."""
-    taken: bool
-    """Whether the candidate takes it."""
     loss: float | None
-    """What the search metric loses on the time folds when its values are in another order, beside the inputs that were
-    taken when it was last looked at; None: it is not defined."""
+    """None: it is not defined."""
     low: float | None
     """The lower end of its interval."""
     high: float | None
     """The upper end."""
+
+
+class Weighed(Importance):
+    """An input that could be taken, by its importance on the time folds beside those that were taken when it was last
+    looked at."""
+
+    taken: bool
+    """Whether the candidate takes it."""
     reason: str
     """Why it is taken, or is not."""
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from evergreen.handovers.calibration import Calibration
 from evergreen.handovers.fairness import Fair
-from evergreen.handovers.selection import Selected
+from evergreen.handovers.selection import Importance, Selected
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
 from evergreen.registry.tags import Tag
 from evergreen.spec.problem import Answer
@@ -252,18 +252,6 @@ class Trial(BaseModel):
     """The score of each time fold, of one that came to its end; of an earlier release none."""
     taken: bool = False
     """Whether the candidate is made of it; of an earlier release none is, and the one with the best score was."""
-
-
-@dataclass(frozen=True)
-class Importance:
-    """What is lost by the search metric when the values of an input are in another order."""
-
-    input: str
-    loss: float | None
-    """null: it is not defined."""
-    low: float | None
-    """The lower end of its interval."""
-    high: float | None
 
 
 class Importances(_Json):

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from evergreen.evaluate import importance
 from evergreen.handovers.handover import finite
-from evergreen.handovers.selection import Selected, Weighed
+from evergreen.handovers.selection import Importance, Selected, Weighed
+from evergreen.model import importance
 from evergreen.model.metrics import metric
 from evergreen.model.rows import without
-from evergreen.registry.contents import Importance
 from evergreen.run import Run
 from evergreen.spec.families import defaults, space
 from evergreen.spec.schema import ModelSpec
@@ -91,11 +90,8 @@ def _selected(spec: ModelSpec, asked: Selection, family: str, parts: Sequence[Pa
     fewest = f"at least {asked.fewest} inputs are taken"
     inputs = tuple(
         Weighed(
-            input=name,
+            **dict(weighed[name]),
             taken=name not in dropped,
-            loss=weighed[name].loss,
-            low=weighed[name].low,
-            high=weighed[name].high,
             reason=_reason(weighed[name], always, dropped, missed if name in needed else fewest),
         )
         for name in spec.feature_types

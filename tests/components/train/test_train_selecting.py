@@ -8,10 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evergreen.evaluate import importance
-from evergreen.handovers.selection import Selected
-from evergreen.model import rows
-from evergreen.registry.contents import Importance
+from evergreen.handovers.selection import Importance, Selected
+from evergreen.model import importance, rows
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.selection import Selection
 from evergreen.train import backtesting, selecting
@@ -54,7 +52,7 @@ def test_what_is_missed_on_the_folds_stays_however_little_it_seems_to_matter(
     real = importance.of
 
     def nothing_matters(*of: Any) -> list[Importance]:
-        return [Importance(each.input, 0.0, 0.0, 0.0) for each in real(*of)]
+        return [Importance(input=each.input, loss=0.0, low=0.0, high=0.0) for each in real(*of)]
 
     monkeypatch.setattr(importance, "of", nothing_matters)
     made = selected(spec)

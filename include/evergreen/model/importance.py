@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.handovers.handover import finite
+from evergreen.handovers.selection import Importance
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows
-from evergreen.registry.contents import Importance
 from evergreen.spec.schema import ModelSpec
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ def of(spec: ModelSpec, fits: Sequence[Fitted], names: Collection[str] | None = 
             other = later.inputs[name].to_numpy()[random.permutation(len(later.labels))]
             without.append(fit.predict(later.inputs.assign(**{name: other})))
         lost = measured.compare(labels, plain, np.concatenate(without), alike, weights=weights)
-        found.append(Importance(name, finite(lost.gain), finite(lost.low), finite(lost.high)))
+        found.append(Importance(input=name, loss=finite(lost.gain), low=finite(lost.low), high=finite(lost.high)))
     return sorted(found, key=lambda each: -(each.loss if each.loss is not None else float("-inf")))
 
 
