@@ -37,7 +37,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.families import family as family_of
 from evergreen.files import work_folder
-from evergreen.handovers.train import Difference
+from evergreen.handovers.difference import Difference
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
 from evergreen.model import calibrating

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from evergreen.database import Stored, Table, connect
 from evergreen.errors import EvidenceMissing
-from evergreen.handovers.train import Difference
+from evergreen.handovers.difference import Difference
 from evergreen.lake.schema import TableId
 from evergreen.registry import records as registry
 from evergreen.registry import tracking

@@ -17,7 +17,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.families import Parameter
-from evergreen.handovers.train import Difference, Gate
+from evergreen.handovers.difference import Difference
+from evergreen.handovers.train import Gate
 from evergreen.spec.families import defaults
 from evergreen.spec.gates import Gates
 from evergreen.spec.measures import MEASURES, MetricName
