@@ -8,13 +8,37 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 
-from evergreen.handovers import correct, described, handover, ingest, labels, monitor, rollback, rollout, train
+from evergreen.handovers import (
+    correct,
+    described,
+    difference,
+    handover,
+    ingest,
+    labels,
+    monitor,
+    rollback,
+    rollout,
+    selection,
+    train,
+)
 from evergreen.handovers.handover import Handover
 from evergreen.loops.wire import Loop, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.markdown import table
 
-_MODULES: tuple[ModuleType, ...] = (handover, ingest, labels, correct, train, described, monitor, rollout, rollback)
+_MODULES: tuple[ModuleType, ...] = (
+    handover,
+    ingest,
+    labels,
+    correct,
+    difference,
+    selection,
+    train,
+    described,
+    monitor,
+    rollout,
+    rollback,
+)
 _OPENING = """# The loops
 
 Generated from the wiring (`include/evergreen/loops/wiring.py`) by `evergreen loops`; a test fails when the page is old.
