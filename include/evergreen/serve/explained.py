@@ -12,13 +12,14 @@ from evergreen.errors import EvergreenError
 from evergreen.serve.answering import Asked, Made, with_items
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
+from evergreen.spec.columns import EXPLANATION
 
 
 def explained(asked: Asked, made: Made) -> Made:
     """The same answer, each prediction with its explanation, or the reason why it has none."""
     items = [dict(item) for item in made.items]
     for row in made.rows:
-        items[row.position]["explanation"] = _explanation(asked.loaded, row)
+        items[row.position][EXPLANATION] = _explanation(asked.loaded, row)
     return with_items(asked, made, items)
 
 
