@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from evergreen.markdown import table
 from evergreen.spec.arguments import METHODS
-from evergreen.spec.columns import ADDED, ERROR, RESERVED
+from evergreen.spec.columns import ADDED, RESERVED, RESERVED_KEYS
 from evergreen.spec.contract import Expectation
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
@@ -77,7 +77,7 @@ def reference() -> str:
         table_functions=one_of(f"`{name}`" for name in sorted(TABLE_FUNCTIONS)),
         methods=one_of(f"`{name}`" for name in METHODS),
         reserved=one_of(f"`{name}`" for name in RESERVED),
-        error=ERROR,
+        answered=one_of(f"`{name}`" for name in RESERVED_KEYS if name not in RESERVED),
         added=one_of(f"`{name}`" for name in ADDED),
         most_bytes=MOST_BYTES,
         most_depth=MOST_DEPTH,
