@@ -34,7 +34,12 @@ from tests.small_models import TINY
 
 CUSTOMERS = 400
 STORY = Story(
-    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 22), drift=date(2026, 1, 25), end=date(2026, 2, 15)
+    seed=7,
+    customers=CUSTOMERS,
+    first=date(2026, 1, 1),
+    history_end=date(2026, 1, 22),
+    drift=date(2026, 1, 25),
+    end=date(2026, 2, 15),
 )
 
 
