@@ -35,6 +35,7 @@ def parcels(
         yield spec
 
 
+@pytest.mark.long
 def test_days_are_lived_through_and_retraining_is_compared(
     parcels: ModelSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
