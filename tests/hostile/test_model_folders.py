@@ -30,7 +30,7 @@ from tests.hostile.moving import moving
 
 SOUND, HOSTILE = "renewals", "hostile"
 VALID = PROJECT / "tests" / "specs" / "valid" / SOUND
-SECONDS = 10.0  # of computing that one hostile folder may cost each DAG file; measured: 4 at most, beside other tests
+SECONDS = 3.0  # of computing that one hostile folder may cost each DAG file; measured: 1.7 at most, alone
 PATIENCE = 30.0  # seconds that it may cost on a busy machine: nothing waits for a pipe
 
 
@@ -298,8 +298,14 @@ def _soon(what: str) -> Iterator[None]:
 def test_the_folder_is_told_and_the_others_are_there(name: str, models: Path) -> None:
     attack, said = ATTACKS[name]
     attack(models / HOSTILE)
-    with _soon(name):
-        outcomes = load(models).models
+    for left in (2, 1, 0):  # the processor may be another test's meanwhile
+        try:
+            with _soon(name):
+                outcomes = load(models).models
+            break
+        except AssertionError:
+            if not left:
+                raise
     assert isinstance(outcomes[SOUND], ModelSpec)
     error = outcomes[HOSTILE]
     assert isinstance(error, SpecError)

@@ -63,10 +63,8 @@ class Reader:
         self._names = {named(name): name for name in names}
         self._wanted = frozenset(names)
         self._plans: dict[bytes, Plan] = {}
-        self._latest: tuple[bytes, Plan] = (
-            b"no header",
-            lambda packed: {},
-        )  # mostly the next row was written with the same header
+        # Mostly the next row was written with the same header.
+        self._latest: tuple[bytes, Plan] = (b"no header", lambda packed: {})
 
     def values(self, packed: bytes) -> dict[str, Any]:
         """Feature → value of those wanted that the row has; None: null."""
