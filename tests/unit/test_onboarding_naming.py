@@ -46,10 +46,10 @@ def test_every_text_has_a_name_of_its_own_that_a_spec_may_have(texts: list[str])
 def test_no_name_has_to_be_quoted_in_a_query() -> None:
     keywords = duckdb.sql("select keyword_name from duckdb_keywords()").fetchall()
     assert len(keywords) > 300
-    for (keyword,) in keywords:
-        name = naming.name_of(keyword)
-        with duckdb.connect() as connection:
-            connection.execute(f"create table {name}_rows as select 1 as {name}")
+    with duckdb.connect() as connection:
+        for (keyword,) in keywords:
+            name = naming.name_of(keyword)
+            connection.execute(f"create or replace table {name}_rows as select 1 as {name}")
             connection.execute(f"alter table {name}_rows alter {name} type double")
             connection.execute(
                 f"select {name}, max({name}) as y, {name} - 1 as z from {name}_rows left join {name}_rows as o"
