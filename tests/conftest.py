@@ -55,6 +55,11 @@ def _of_the_stack() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_STACK)}
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A test is not named by bytes, which may be made anew in each worker: all must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """A folder's tests leave the environment as they found it, and a command that ran in this process the log's level:

@@ -112,7 +112,7 @@ def archive(*names: str) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as written:
         for name in names:
-            written.writestr(name, "a,b\n1,2\n")
+            written.writestr(zipfile.ZipInfo(name), "a,b\n1,2\n")  # of no moment: two workers make the same bytes
     return packed.getvalue()
 
 
