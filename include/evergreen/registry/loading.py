@@ -11,7 +11,7 @@ from evergreen.errors import ModelUnloadable
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, records, signatures
 from evergreen.registry.artifacts import Read
-from evergreen.registry.contents import GRAPH, Recipe, SpecCopy
+from evergreen.registry.contents import GRAPH, Recipe, Reference, SpecCopy
 from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
 from evergreen.spec.problem import Binary
@@ -86,6 +86,21 @@ def threshold(spec: ModelSpec, candidate: Candidate, read: Read = artifacts.read
         chosen = Recipe.of_bytes(read(candidate, Recipe.NAME)).threshold
     problem = spec.problem.at(chosen)
     return problem.threshold if isinstance(problem, Binary) else None
+
+
+def background(spec: ModelSpec, candidate: Candidate) -> pd.DataFrame:
+    """Inputs of a version's reference, which say what is usual.
+
+    Args:
+        spec: with the features that it takes.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted, ServiceUnavailable: it cannot be had.
+    """
+    from evergreen.model.rows import inputs
+
+    rows = artifacts.load(candidate, Reference).rows
+    return inputs(spec.feature_types, rows.reindex(columns=list(spec.feature_types)))
 
 
 def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:

@@ -32,7 +32,7 @@ _NONE: dict[str, timedelta] = {}  # of views that are stale
 class Made:
     """An answer, not yet logged."""
 
-    content: bytes  # of the response; empty: it has another part, and `joined` makes it
+    content: bytes  # of the response; empty: `joined` or `with_items` is still to make it
     items: Sequence[Mapping[str, Any]]  # of the response, one for each entity
     rows: list[Prediction]
     unknown: list[str]  # what is said of each entity without features
@@ -54,6 +54,7 @@ class Asked:
     rollout: str | None = None  # that is open
     share: int | None = None  # of its version, per cent
     places: Sequence[int] | None = None  # of the entities in the request; None: these are all
+    explain: bool = False  # its items get more, and `with_items` writes them
 
     def part(self, places: Sequence[int]) -> Asked:
         """Of a whole request the entities at some places; at all of them, itself."""
@@ -114,7 +115,7 @@ def joined(ours: tuple[Asked, Made], others: tuple[Asked, Made]) -> Made:
     by_place |= {at: {**item, **told} for at, item in zip(beside.at, theirs.items, strict=True)}
     items = [by_place[at] for at in sorted(by_place)]
     return Made(
-        _content(asked, items),
+        b"" if asked.explain else _content(asked, items),
         items,
         made.rows + theirs.rows,
         made.unknown + theirs.unknown,
@@ -232,7 +233,7 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
             )
         )
     return Made(
-        _content(asked, items) if asked.places is None else b"",
+        _content(asked, items) if asked.places is None and not asked.explain else b"",
         items,
         rows,
         unknown,

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from evergreen.errors import ModelUnloadable
 from evergreen.features.online_rows import Features, Rows
-from evergreen.registry import artifacts, loading, records
+from evergreen.registry import loading, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
 from evergreen.serve.messages import request_type
@@ -75,12 +75,7 @@ class Loaded:
         Raises:
             EvidenceMissing, ArtifactUntrusted, ServiceUnavailable: it cannot be had.
         """
-        from evergreen.model.rows import inputs
-        from evergreen.registry.contents import Reference
-
-        kinds = self.spec.feature_types
-        rows = artifacts.load(records.candidate(self.version.run_id), Reference).rows
-        return inputs(kinds, rows.reindex(columns=list(kinds)))
+        return loading.background(self.spec, records.candidate(self.version.run_id))
 
     @property
     def quick(self) -> bool:

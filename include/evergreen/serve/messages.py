@@ -120,8 +120,11 @@ def answer_type(spec: ModelSpec) -> type[BaseModel]:
         "prediction": (prediction | None, Field(description="null: nothing is known of the entity")),
         **of_class,
         "features_at": (AwareDatetime | None, Field(description="as of when the features are")),
+        "stale": (list[str], Field(default=[], description="views whose features are older than their bound, if any")),
         "error": (str, Field(default="", description="only where the prediction is null: why")),
         "explanation": (Explained | None, Field(default=None, description="only where it was asked for")),
+        "version": (int | None, Field(default=None, description="only where the version beside the champion answered")),
+        "role": (str | None, Field(default=None, description="likewise: that version's")),
     }
     each: Any = create_model(f"{title}Prediction", **fields)
     return create_model(
@@ -131,6 +134,7 @@ def answer_type(spec: ModelSpec) -> type[BaseModel]:
         version=(int, ...),
         as_of=(AwareDatetime, ...),
         predictions=(list[each], Field(description="one per entity, in their order")),
+        role=(str | None, Field(default=None, description="only where it is not the champion")),
     )
 
 

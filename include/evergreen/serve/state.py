@@ -120,8 +120,7 @@ class ServingState(State):
             Lane(f"requests of more than {SMALL} entities", threads=1, places=24),
         )
         self.small, self.large = (
-            Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.size > 0))
-            for lane in (small, large)
+            Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.behind)) for lane in (small, large)
         )
         self.commits = Commits(self.small.log)
         self.metrics.copied(lambda: self.copy.size)

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,16 @@ _LAST = 500_000  # bytes, some hundred rows, that are written while others wait 
 _ROW = TypeAdapter(Prediction)
 
 Write = Callable[[Sequence[Prediction]], None]  # raises while Postgres does not answer; psycopg.DataError: not these
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A file that no more rows come to, and that this server still holds."""
+
+    path: Path
+    file: int
+    done: int  # bytes, which are in Postgres
+    size: int
 
 
 class Unlogged:
@@ -47,18 +58,26 @@ class Unlogged:
         self._file: int | None = None
         self._size = 0
         self._path: Path | None = None
+        self._ended: _Ended | None = None
+        self._ending = False  # the last rows of that one are on their way
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._ship, name="unlogged predictions", daemon=True)
 
     @property
     def size(self) -> int:
         """Bytes that wait."""
-        return self._size
+        ended = self._ended
+        return self._size + (ended.size if ended else 0)
+
+    @property
+    def behind(self) -> bool:
+        """What comes now is to follow what waits: nobody knows that Postgres takes it."""
+        return self._size > 0 or (self._ended is not None and not self._ending)
 
     @property
     def full(self) -> bool:
         """No more fits."""
-        return self._size >= self._most
+        return self.size >= self._most
 
     def start(self) -> None:
         """Write what waits to Postgres, now and whenever something does."""
@@ -77,7 +96,7 @@ class Unlogged:
         """
         content = b"".join(_ROW.dump_json(row) + b"\n" for row in rows)
         with self._lock:
-            if self._size + len(content) > self._most:
+            if self.size + len(content) > self._most:
                 return False
             file = self._opened()
             try:
@@ -104,11 +123,11 @@ class Unlogged:
     def _ship(self) -> None:
         while True:
             try:
-                if self._size:
+                while self.size and not self._stopped.is_set():
                     self._own()
                 self._left()
             except (EvergreenError, psycopg.OperationalError) as error:
-                log.debug("%s bytes of predictions wait: %s", self._size, error)
+                log.debug("%s bytes of predictions wait: %s", self.size, error)
             except Exception:  # whatever it is, the next try comes
                 log.exception("writing predictions that waited")
             if self._stopped.wait(_EVERY):
@@ -116,6 +135,21 @@ class Unlogged:
 
     def _own(self) -> None:
         """Write what this server keeps, until nothing is left; what comes meanwhile too."""
+        ended = self._ended or self._end()
+        self._ending = True
+        try:
+            self._written(ended.path, ended.done, ended.size)
+            ended.path.unlink()
+            with self._lock:
+                self._ended = None
+        finally:
+            self._ending = False
+        os.close(ended.file)
+        log.info("predictions that waited are in the log: %d bytes", ended.size)
+
+    def _end(self) -> _Ended:
+        """Write most of the file that rows come to, and let them come to another one. It waits, counts, and is no other
+        server's until the rest is written too."""
         assert self._path is not None and self._file is not None
         done = 0
         while self._size - done > _LAST:
@@ -123,24 +157,18 @@ class Unlogged:
         # A busy server would always have some more: what comes from now on goes to Postgres again, or to a file of its
         # own. Nobody waits for Postgres under the lock.
         with self._lock:
-            path, file, size = self._path, self._file, self._size
+            self._ending, ended = True, _Ended(self._path, self._file, done, self._size)
+            self._ended = ended
             self._path = self._file = None
             self._size = 0
-        try:
-            self._written(path, done, size)
-        except BaseException:
-            os.close(file)  # then it is one of those that were left
-            raise
-        path.unlink()
-        os.close(file)
-        log.info("predictions that waited are in the log: %d bytes", size)
+        return ended
 
     def _left(self) -> None:
         """Write what servers left that were killed."""
         if not self._folder.is_dir():
             return
         for path in sorted(self._folder.glob("*.jsonl")):
-            if path == self._path:
+            if path == self._path or (self._ended and path == self._ended.path):
                 continue
             file = os.open(path, os.O_RDWR)
             try:

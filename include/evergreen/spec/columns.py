@@ -21,10 +21,12 @@ LABEL = "label"  # a prediction's outcome, whatever the spec calls it
 CLASS = "class"  # in an answer: what is decided on
 ERROR = "error"  # in an answer: why there is no prediction
 EXPLANATION = "explanation"  # in an answer: what its inputs contributed
+STALE = "stale"  # in an answer: the views whose features are too old
+ROLE = "role"  # in an answer: of the version beside the champion, where that answered
 
 ADDED = (EVENT, KNOWN_AT, PARTITION, BATCH_DIGEST)  # to tables that are made of sources
 RESERVED = (EVENT, KNOWN_AT, PARTITION, PREDICTION, REQUEST_ID, VERSION, AS_OF, FEATURES_AT, LABEL)
-RESERVED_KEYS = (*RESERVED, CLASS, ERROR, EXPLANATION)  # an answer holds the key beside them
+RESERVED_KEYS = (*RESERVED, CLASS, ERROR, EXPLANATION, STALE, ROLE)  # an answer holds the key beside them
 
 
 def is_output(column: str) -> bool:

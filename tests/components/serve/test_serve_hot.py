@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from evergreen.errors import ServiceUnavailable
 from evergreen.features import online_copy
 from evergreen.registry import artifacts
+from evergreen.serve import answering
 from evergreen.serve.admission import SMALL
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.hosts import Hosts
@@ -169,10 +170,16 @@ def test_what_is_written_to_the_store_is_answered_within_a_moment(shop: Shop) ->
     assert shop.ask(body(1)).json()["predictions"][0]["prediction"] != before["prediction"]
 
 
-def test_what_the_inputs_contributed_is_in_the_answer_where_it_is_asked_for(shop: Shop) -> None:
+def test_what_the_inputs_contributed_is_in_the_answer_where_it_is_asked_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = shop.hot(json.dumps({"entity": {"customer_id": customer(1)}})).json()
     asked = {"entities": [{"customer_id": customer(1)}, {"customer_id": "nobody"}], "explain": True}
+    written: list[Any] = []
+    encode = answering._JSON
+    monkeypatch.setattr(answering, "_JSON", lambda content: written.append(content) or encode(content))
     answered = shop.slow(json.dumps(asked))
+    assert len(written) == 1, "it is written once"
     first, nobody = answered.json()["predictions"]
     made = first.pop("explanation")
     assert (first["prediction"], nobody["prediction"]) == (plain["predictions"][0]["prediction"], None)

@@ -76,7 +76,7 @@ async def _first(
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
         entities = [entity.model_dump() for entity in body.requested]
-        asked = Asked(loaded, entities, request.state.id, as_of, slot.role or "champion")
+        asked = Asked(loaded, entities, request.state.id, as_of, slot.role or "champion", explain=body.explain)
         beside = slot.beside
         if beside is not None and beside.champion is not loaded:
             beside = None  # one of them was swapped a moment ago
