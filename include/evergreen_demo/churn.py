@@ -27,7 +27,7 @@ class Story:
     customers: int = 1000
     first: date = date(2026, 1, 8)
     history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
-    drift: date = date(2026, 2, 22)  # the world changes: covariates and concept together, or as the scenario says
+    drift: date = date(2026, 2, 20)  # the world changes: covariates and concept together, or as the scenario says
     end: date = date(2026, 3, 29)  # last day of live traffic, if the story is not over before
     scenario: Scenario = "drift"
 
@@ -37,9 +37,9 @@ class Story:
 
 
 def story_of(seed: int, scenario: Scenario) -> Story:
-    """The story of a scenario; where nothing is to be done, four weeks show it."""
+    """The story of a scenario; where nothing is to be done, four weeks show it, after two calm days."""
     story = Story(seed, scenario=scenario)
-    return story if scenario == "drift" else replace(story, end=date(2026, 3, 20))
+    return story if scenario == "drift" else replace(story, drift=date(2026, 2, 22), end=date(2026, 3, 20))
 
 
 @dataclass(frozen=True)

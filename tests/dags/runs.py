@@ -59,7 +59,7 @@ def run(loop: str, lines: Lines, begins: date | datetime, model: str = "churn", 
 
     from evergreen.settings import PROJECT
 
-    bag = DagBag(PROJECT / "dags")
+    bag = DagBag(PROJECT / "dags" / f"{loop}.py")
     assert not bag.import_errors, bag.import_errors
     dag = bag.dags[f"{model}__{loop}"]
     dag.deadline = None  # Airflow 3.3's `dag.test()` ends every run of a DAG that has one with an SQL error

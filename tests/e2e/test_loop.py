@@ -316,7 +316,7 @@ def test_a_scheduled_run_waits_for_a_batch_that_comes_late(running: Stack) -> No
 
 # The story before it has run hundreds of tasks of the same scheduler.
 @pytest.mark.parametrize(
-    ("dag_id", "queries", "trainings"), [("soak", 100, 8), pytest.param("long_soak", 490, 24, marks=pytest.mark.long)]
+    ("dag_id", "queries", "trainings"), [("soak", 40, 4), pytest.param("long_soak", 490, 24, marks=pytest.mark.long)]
 )
 def test_a_soak_of_the_preloaded_scheduler_hangs_no_task(
     running: Stack, dag_id: str, queries: int, trainings: int

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, task
 
-SIZES = {"soak": (100, 8), "long_soak": (490, 24)}  # queries and trainings
+SIZES = {"soak": (40, 4), "long_soak": (490, 24)}  # queries and trainings
 
 
 @task(pool="evergreen_ingest", execution_timeout=timedelta(minutes=2))
