@@ -7,7 +7,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,6 +24,24 @@ class Load:
     def rate(self) -> float:
         """Requests per second."""
         return len(self.seconds) / self.took
+
+
+def in_turns(
+    sides: Mapping[str, tuple[str, Sequence[bytes]]], clients: int, seconds: float, rounds: int
+) -> dict[str, Load]:
+    """What came of each side, by its address and requests: asked one after the other, in so many rounds."""
+    loads: dict[str, list[Load]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, (url, requests) in sides.items():
+            loads[name].append(run(url, requests, clients, seconds))
+    return {
+        name: Load(
+            [took for each in of for took in each.seconds],
+            sum(each.took for each in of),
+            sum(each.client for each in of),
+        )
+        for name, of in loads.items()
+    }
 
 
 class _Connection:

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import shops, workload
+from benchmarks import load, shops, workload
 from benchmarks.document import table
 from benchmarks.measure import percentile
 from benchmarks.shops import FAMILY, Client, Shop
@@ -31,6 +31,7 @@ _KINDS = {"float": "FP64", "int": "FP64", "bool": "FP64", "category": "BYTES"}  
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Rows = Sequence[Sequence[Any]]
+Asking = Callable[[Sequence[list[str]]], tuple[str, list[bytes]]]  # keys of requests → address, and whole requests
 
 
 @dataclass(frozen=True)
@@ -162,39 +163,31 @@ def run() -> str:
     """The section's text."""
     os.environ |= _ONE_THREAD  # before any library that reads it is loaded
     with workload.home() as here, shops.opened(here) as shop, ExitStack() as started:
-        asked: dict[str, tuple[Callable[[], Client], Callable[[list[str]], bytes]]] = {
-            "Evergreen": (shop.evergreen, shop.request)
-        }
+        asking: dict[str, Asking] = {"Evergreen": shop.asking}
         expected = [item["prediction"] for item in shop.evergreen().post(shop.request(shop.keys[:50]))["predictions"]]
         for rival in RIVALS:
             print(f"  {rival.name}: {', '.join(rival.packages)}")
             url = started.enter_context(_serving(here, shop, rival))
-            connect, body = _connecting(url, rival.path), _asking(shop, rival)
-            theirs = rival.told(connect().post(body(shop.keys[:50])))
+            body = _body(shop, rival)
+            theirs = rival.told(Client(url, rival.path).post(body(shop.keys[:50])))
             apart = max(abs(one - other) for one, other in zip(expected, theirs, strict=True))
             assert apart < 1e-6, f"{rival.name} answers by another model, or features: {apart} apart"
-            asked[rival.name] = (connect, body)
-        return "\n\n".join([_PROSE, table(_HEAD, _measured(shop, asked))])
+            asking[rival.name] = _asking(url, rival.path, body)
+        return "\n\n".join([_PROSE, table(_HEAD, _measured(shop, asking))])
 
 
-def _measured(
-    shop: Shop, asked: Mapping[str, tuple[Callable[[], Client], Callable[[list[str]], bytes]]]
-) -> Iterator[tuple[str, ...]]:
+def _measured(shop: Shop, asking: Mapping[str, Asking]) -> Iterator[tuple[str, ...]]:
     for size in SIZES:
         batches = shop.batches(size)
         keys = [next(batches) for _ in range(100)]
-        bodies = {name: [*map(body, keys)] for name, (_, body) in asked.items()}
+        sides = {name: ask(keys) for name, ask in asking.items()}
         for clients in CLIENTS:
-            seconds: dict[str, list[float]] = {name: [] for name in asked}
-            for _ in range(ROUNDS):  # in turns
-                for name, (connect, _) in asked.items():
-                    seconds[name] += shops.under_load(connect, bodies[name], clients, SECONDS)
-            ours = len(seconds["Evergreen"])
-            for name, each in seconds.items():
-                waits = (f"{percentile(each, share) * 1e3:.1f} ms" for share in (0.5, 0.99))
-                rate = f"{len(each) / ROUNDS / SECONDS:,.0f}"
-                times = "" if name == "Evergreen" else f"{ours / len(each):.1f}"
-                yield (str(size), str(clients), name, rate, *waits, times)
+            loads = load.in_turns(sides, clients, SECONDS, ROUNDS)
+            ours = loads["Evergreen"].rate
+            for name, of in loads.items():
+                waits = (f"{percentile(of.seconds, share) * 1e3:.1f} ms" for share in (0.5, 0.99))
+                times = "" if name == "Evergreen" else f"{ours / of.rate:.1f}"
+                yield (str(size), str(clients), name, f"{of.rate:,.0f}", *waits, times)
 
 
 @contextmanager
@@ -234,12 +227,12 @@ def _save(shop: Shop, file: Path) -> None:
     file.write_bytes(pickle.dumps(pipelines.pipeline(records.version(shop.spec.model, 1).run_id)))
 
 
-def _connecting(url: str, path: str) -> Callable[[], Client]:
-    return lambda: Client(url, path)
+def _asking(url: str, path: str, body: Callable[[list[str]], bytes]) -> Asking:
+    return lambda keys: (url, [load.request(url, path, body(some)) for some in keys])
 
 
-def _asking(shop: Shop, rival: Rival) -> Callable[[list[str]], bytes]:
-    """Its request: the features themselves, numbers as numbers and categories as text."""
+def _body(shop: Shop, rival: Rival) -> Callable[[list[str]], bytes]:
+    """What it is sent: the features themselves, numbers as numbers and categories as text."""
     columns = shop.spec.feature_types
 
     def value(key: str, name: str) -> Any:

@@ -78,24 +78,18 @@ def _throughput(shop: Shop) -> Iterator[Ratio]:
         batches = shop.batches(size)
         keys = [next(batches) for _ in range(asked)]
         sides = {"ours": shop.asking(keys), "mlflow": shop.asking_peer(keys), "bare": shop.asking_bare(keys)}
-        loads: dict[str, list[load.Load]] = {name: [] for name in sides}
         for side, requests in sides.values():
             load.run(side, requests, CLIENTS, 1.0)  # warm
-        for _ in range(ROUNDS):
-            for name, (side, requests) in sides.items():
-                loads[name].append(load.run(side, requests, CLIENTS, SECONDS))
-        rates = {
-            name: sum(len(each.seconds) for each in of) / sum(each.took for each in of) for name, of in loads.items()
-        }
-        p99 = {name: percentile([took for each in of for took in each.seconds], 0.99) for name, of in loads.items()}
-        client = sum(each.client for each in loads["ours"]) / sum(each.took for each in loads["ours"])
+        loads = load.in_turns(sides, CLIENTS, SECONDS, ROUNDS)
+        p99 = {name: percentile(of.seconds, 0.99) for name, of in loads.items()}
+        ours, client = loads["ours"].rate, loads["ours"].client / loads["ours"].took
         span = f"{ROUNDS} times {SECONDS:.0f} s; the clients used {client:.0%} of a processor"
         for name, against in (("mlflow", "mlflow models serve"), ("bare", _ASGI)):
             what = (
-                f"{CLIENTS} clients, requests of {size:,}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests "
-                f"per second, {rates['ours'] / rates[name]:,.1f} times"
+                f"{CLIENTS} clients, requests of {size:,}: {ours:,.0f} against {loads[name].rate:,.0f} requests "
+                f"per second, {ours / loads[name].rate:,.1f} times"
             )
-            yield Ratio(what, span, 1 / rates["ours"], 1 / rates[name], against)
+            yield Ratio(what, span, 1 / ours, 1 / loads[name].rate, against)
             yield Ratio("their p99", span, p99["ours"], p99[name], against)
 
 
