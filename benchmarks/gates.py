@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks import document
 from evergreen.evaluate.rules import MARGIN_SHARE, Champion, Test
-from evergreen.handovers.train import Comparison, Gate
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import Comparison
 from evergreen.model.metrics import Metric, metric
 from evergreen.model.weightings import Floats, Labels
 from evergreen.spec.measures import MetricName

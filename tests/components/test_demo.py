@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evergreen.handovers import train
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.history.events import Approval, Decided, Event, Judged, Promoted, Registered
 from evergreen.history.rollouts import Compared, Observed, RolloutAdvanced, RolloutEnded
 from evergreen.history.story import Entry

@@ -15,6 +15,7 @@ from evergreen.errors import ContractBroken, EvidenceMissing, SpecError
 from evergreen.handovers.handover import Handover
 from evergreen.handovers.ingest import Computed, FeatureCandidate
 from evergreen.handovers.train import SoundTrainingSet, Stretch, TrainingSet
+from evergreen.history import ledger, timeline
 from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
 from evergreen.lake import staging
@@ -345,6 +346,17 @@ def test_a_sound_training_set_passes_with_a_page(run):
     result = validate_training(training(run), data)
     assert result == SoundTrainingSet(**dict(data), page=result.page, warnings=())
     assert "training set" in page(result)
+
+
+def test_what_a_training_set_warns_of_stands_in_the_ledger_once(run):
+    data = training_set(visits_7d=pa.array([None] * 20 + [1.0] * 10, pa.float64()))
+    result = validate_training(training(run), data)
+    validate_training(training(run), data)
+    (entry,) = ledger.entries("shop", "validated")
+    assert len(result.warnings) == 1 and "visits_7d" in result.warnings[0]
+    assert (entry.event.key, entry.event.warnings) == (data.key, result.warnings)
+    (told,) = [line for _, line in timeline.lines([entry])]
+    assert told == f"the training set of k met its contract: {result.warnings[0]}"
 
 
 IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)] * 15

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
-from evergreen.handovers.train import Comparison, Gate, Since
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import Comparison, Since
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary

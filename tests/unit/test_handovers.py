@@ -18,10 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from evergreen import handovers
 from evergreen.errors import HandoverRefused, PermanentError
 from evergreen.handovers import handover
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import MARK, Handover, Part
 from evergreen.handovers.ingest import PublishedFeatures, WrittenPartition
 from evergreen.handovers.monitor import Collected, Reported
-from evergreen.handovers.train import Candidate, Gate, Refitted
+from evergreen.handovers.train import Candidate, Refitted
 from evergreen.links import Link
 from tests.handovers import decided, judged, tracked
 

@@ -71,7 +71,8 @@ def _backtest(options: argparse.Namespace) -> int:
 
 
 def _lines(made: Backtest) -> Iterator[str]:
-    from evergreen.evaluate.rules import aligned, between, number
+    from evergreen.evaluate.rules import aligned
+    from evergreen.handovers.gate import between, number
 
     spec, measure = made.spec, made.spec.search.metric
     shown = spec.calendar.shown
@@ -103,7 +104,7 @@ def _lines(made: Backtest) -> Iterator[str]:
 
 
 def _verdict(gain: Comparison, measure: str) -> str:
-    from evergreen.evaluate.rules import between, number
+    from evergreen.handovers.gate import between, number
 
     if math.isnan(gain.gain):
         return f"not comparable: {measure} is not defined on these {gain.rows:,} rows"

@@ -18,7 +18,8 @@ from evergreen.errors import EvidenceMissing, RunError, in_full
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
-    from evergreen.handovers.train import Evaluated, Gate
+    from evergreen.handovers.gate import Gate
+    from evergreen.handovers.train import Evaluated
     from evergreen.interval import Interval
     from evergreen.loops.inline import Results
     from evergreen.onboarding.helping import Help

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import Gate
 from evergreen.model.intervals import jackknife
 from evergreen.model.rows import Rows, inputs
 from evergreen.model.weightings import Floats, mean

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evergreen.evaluate import rules
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import Gate
 from evergreen.history import ledger, story
 from evergreen.history.events import Event, Judged, NotBetter
 from evergreen.history.story import Entry

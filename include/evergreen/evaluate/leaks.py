@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import Gate
 from evergreen.model.intervals import jackknife
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows

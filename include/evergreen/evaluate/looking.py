@@ -13,7 +13,8 @@ import pandas as pd
 from evergreen.errors import TransientError
 from evergreen.evaluate import behaviour, leaks, noise, packaged, parity, slices
 from evergreen.handovers.fairness import Fair
-from evergreen.handovers.train import Gate, SliceScore
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import SliceScore
 from evergreen.model import fairness
 from evergreen.model.rows import Rows, without
 from evergreen.model.weightings import Floats

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import Gate
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows
 from evergreen.model.weightings import Floats

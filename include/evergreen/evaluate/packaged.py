@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.model.rows import Rows
 from evergreen.registry import loading, records
 from evergreen.registry.contents import GRAPH, PIPELINE

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 
 from evergreen.handovers.fairness import Fair, named
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.model import fairness
 from evergreen.spec.fairness import Fairness
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeGuard
 
-from evergreen.handovers.train import Comparison, Evaluated, Gate, Scores, Since, Verdict
+from evergreen.handovers.gate import Gate, Verdict, number
+from evergreen.handovers.train import Comparison, Evaluated, Scores, Since
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Problem
@@ -196,19 +197,14 @@ def reason(checked: list[Gate]) -> str:
 
 def warnings(checked: list[Gate]) -> tuple[str, ...]:
     """The gates that passed, and whose interval reaches beyond the bound: chance alone may have let them."""
-    return tuple(
-        f"{gate.name}: passes, and its interval {interval(gate)} reaches beyond the bound {number(gate.bound)}"
-        for gate in checked
-        if gate.verdict == "pass" and _known(gate.low) and _known(gate.high) and _known(gate.bound)
-        if gate.low < gate.bound < gate.high
-    )
+    return tuple(gate.doubt for gate in checked if gate.doubt)
 
 
 def table(checked: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
     rows = [("gate", "observed", "interval", "bound", "verdict", "reason")]
     rows += [
-        (gate.name, number(gate.observed), interval(gate), number(gate.bound), gate.verdict, gate.reason)
+        (gate.name, number(gate.observed), gate.interval, number(gate.bound), gate.verdict, gate.reason)
         for gate in checked
     ]
     return aligned(rows)
@@ -218,16 +214,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines whose columns stand below one another, the first row as their heads."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def interval(gate: Gate) -> str:
-    """The interval of what a gate observed; empty where it has none."""
-    return between(gate.low, gate.high)
-
-
-def between(low: float | None, high: float | None) -> str:
-    """An interval as gates show it; nothing where an end is not known."""
-    return f"{number(low)} to {number(high)}" if _known(low) and _known(high) else ""
 
 
 def _enough(name: str, observed: int, bound: int) -> Gate:
@@ -329,11 +315,6 @@ def _not_since(bound: float | None, evidence: Evidence, champion: Champion, sinc
 
 def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
-
-
-def number(value: float | None) -> str:
-    """A number as gates show it; nothing where there is none."""
-    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _moment(at: datetime) -> str:

@@ -18,17 +18,9 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import TransientError
 from evergreen.evaluate import looking, rules
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import (
-    Candidate,
-    Comparison,
-    Evaluated,
-    Gate,
-    ScoredCandidate,
-    ScoredChampion,
-    Scores,
-    Since,
-)
+from evergreen.handovers.train import Candidate, Comparison, Evaluated, ScoredCandidate, ScoredChampion, Scores, Since
 from evergreen.model import baseline as baselines
 from evergreen.model import calibrating, rows
 from evergreen.model.metrics import metric

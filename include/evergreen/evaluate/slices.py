@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from evergreen.handovers.gate import Gate, Verdict
 from evergreen.handovers.handover import finite
-from evergreen.handovers.train import Gate, SliceScore, Verdict
+from evergreen.handovers.train import SliceScore
 from evergreen.model import losses
 from evergreen.model.intervals import jackknife
 from evergreen.model.metrics import Metric, metric

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from evergreen.evaluate import rules
-from evergreen.evaluate.rules import between, number
 from evergreen.handovers.fairness import Fair
+from evergreen.handovers.gate import Gate, between, number
 from evergreen.handovers.selection import Selected
-from evergreen.handovers.train import Evaluated, Gate, SliceScore
+from evergreen.handovers.train import Evaluated, SliceScore
 from evergreen.reports.pages import publish
 from evergreen.reports.paper import Paper, Section, Table
 from evergreen.run import Run

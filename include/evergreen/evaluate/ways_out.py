@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from evergreen.handovers.train import Evaluated, Gate
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import Evaluated
 from evergreen.spec.durations import duration_text
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec

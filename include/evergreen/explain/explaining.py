@@ -1,4 +1,4 @@
-"""The explanation of a prediction that was answered, from what the log has of it and the version that answered it."""
+"""What answers are made of: those of the prediction log, and a few to evaluation rows for a version's card."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from evergreen.errors import EvidenceMissing
+from evergreen.errors import EvidenceMissing, TransientError
+from evergreen.handovers.explanation import ExplainedRow, Explanation
 from evergreen.model import calibrating
-from evergreen.model.contributions import Explanation, Floats, adds_up, explain, scale_of
+from evergreen.model.contributions import Floats, adds_up, explain, scale_of
 from evergreen.model.rows import inputs, predict
-from evergreen.registry import artifacts, loading, pipelines, records
-from evergreen.registry.contents import Reference
+from evergreen.registry import loading, pipelines, records, signatures
+from evergreen.registry.contents import Explanations
+from evergreen.registry.rules import Version
 from evergreen.serve import predictions
 from evergreen.serve.predictions import Prediction
 from evergreen.spec.schema import ModelSpec
@@ -30,6 +33,30 @@ class Explained:
     scale: str
     explanation: Explanation | None
     reason: str  # of no explanation; empty: there is one
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A version, and the inputs of its reference, which say what is usual."""
+
+    spec: ModelSpec
+    pipeline: Pipeline
+    background: pd.DataFrame
+
+    @classmethod
+    def of(cls, model: str, version: Version) -> _Loaded:
+        candidate = records.candidate(version.run_id)
+        signatures.check(model, version, candidate)
+        spec = loading.spec(model, version)
+        return cls(spec, pipelines.pipeline(version.run_id), loading.background(spec, candidate))
+
+    def explained(self, row: pd.DataFrame, decided: object) -> tuple[str, Explanation | None, str]:
+        """The scale, and the explanation of a row of inputs; where its parts do not add up, why there is none."""
+        scale, score = raw(self.spec, self.pipeline, decided)
+        made = explain(row, self.background, score, self.spec.search.seed)
+        if not adds_up(made):
+            return scale, None, f"the parts miss the score by {made.off:.3g}: they are not shown"
+        return scale, made, ""
 
 
 def of_request(model: str, request_id: str) -> list[Explained]:
@@ -50,31 +77,51 @@ def of_request(model: str, request_id: str) -> list[Explained]:
     return list(_explained(model, logged))
 
 
+def of_version(model: str, version: Version) -> Explanations:
+    """A version's highest, median and lowest answer to the evaluation rows that are kept as its reference; of several
+    classes by the probability of the class that is answered.
+
+    Raises:
+        TransientError: what the version is read from does not answer.
+    """
+    try:
+        return Explanations(rows=tuple(_examples(_Loaded.of(model, version))))
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever a family's library raises: no version waits for this
+        return Explanations(rows=(), reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _examples(loaded: _Loaded) -> Iterator[ExplainedRow]:
+    problem = loaded.spec.problem
+    answered = predict(loaded.pipeline, loaded.background)
+    ranked, decided = answered.max(axis=1) if problem.by_class else answered, problem.classes_of(answered)
+    order = np.argsort(-ranked, kind="stable").tolist()
+    if not order:
+        return
+    for which, at in {"highest": order[0], "median": order[len(order) // 2], "lowest": order[-1]}.items():
+        (answer,) = problem.answers(answered[[at]])
+        explained = loaded.explained(loaded.background.iloc[[at]], None if decided is None else decided[at])
+        yield ExplainedRow(which, answer, *explained)
+
+
 def _explained(model: str, logged: list[Prediction]) -> Iterator[Explained]:
     for number in sorted({each.version for each in logged}):
-        version = records.version(model, number)
-        spec, pipeline = loading.spec(model, version), pipelines.pipeline(version.run_id)
-        reference = artifacts.load(records.candidate(version.run_id), Reference).rows
-        background = inputs(spec.feature_types, reference.reindex(columns=list(spec.feature_types)))
-        for each in logged:
-            if each.version == number:
-                yield _one(spec, pipeline, background, each)
+        loaded = _Loaded.of(model, records.version(model, number))
+        yield from (_one(loaded, each) for each in logged if each.version == number)
 
 
-def _one(spec: ModelSpec, pipeline: Pipeline, background: pd.DataFrame, logged: Prediction) -> Explained:
-    names = list(spec.feature_types)
-    scale, score = raw(spec, pipeline, logged.decided)
+def _one(loaded: _Loaded, logged: Prediction) -> Explained:
+    spec, names = loaded.spec, list(loaded.spec.feature_types)
+    scale, _ = raw(spec, loaded.pipeline, logged.decided)
     if set(logged.features) != set(names):
         return Explained(logged, scale, None, "the log has other inputs than the version takes")
     row = inputs(spec.feature_types, pd.DataFrame.from_records([dict(logged.features)], columns=names))
-    again = spec.problem.answers(predict(pipeline, row))[0]
+    again = spec.problem.answers(predict(loaded.pipeline, row))[0]
     answered = logged.answered
     if answered is None or not _same(again, answered):
         return Explained(logged, scale, None, f"the version answers {again} to it now, and answered {answered}")
-    made = explain(row, background, score, spec.search.seed)
-    if not adds_up(made):
-        return Explained(logged, scale, None, f"the parts miss the score by {made.off:.3g}: they are not shown")
-    return Explained(logged, scale, made, "")
+    return Explained(logged, *loaded.explained(row, logged.decided))
 
 
 def _same(one: object, other: object) -> bool:

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from evergreen.evaluate import telling
-from evergreen.evaluate.rules import between, number
+from evergreen.handovers.explanation import ExplainedRow, Explanation
+from evergreen.handovers.gate import between, number
 from evergreen.history.events import Approval
 from evergreen.history.story import Entry
-from evergreen.registry.contents import Environment, Evaluation, Fitting, Gates, Recipe, Refit
+from evergreen.registry.contents import Environment, Evaluation, Explanations, Fitting, Gates, Recipe, Refit
 from evergreen.registry.rules import Version
 from evergreen.reports.paper import Paper, Section, Table, pairs
 from evergreen.run import Run
 from evergreen.spec.durations import duration_text
+from evergreen.spec.problem import Answer
 from evergreen.train.records import Record
 
+_MOST_INPUTS = 20  # of which the card says what they contributed; the file has them all
 _FITTED = {"full": "all of them alike", "since": "those since the change", "weighted": "all, weighted by age"}
 
 
@@ -39,6 +42,7 @@ class Facts:
     gates: Gates
     refit: Refit | None
     fitting: Fitting | None  # what the training cost; None: an earlier release did not measure it
+    explanations: Explanations
     approval: Entry | None
 
 
@@ -58,6 +62,7 @@ def paper(run: Run, facts: Facts) -> Paper:
         *telling.selection(evaluation.metric, facts.recipe.selection),
         _metrics(evaluation),
         *telling.parts(evaluation.metric, evaluation.slices, evaluation.fairness),
+        _explanations(facts.explanations),
         telling.gates("Gates", facts.gates.gates, facts.gates.reason),
         *_refit(run, facts.refit),
         _cost(facts.fitting),
@@ -171,6 +176,58 @@ def _metrics(evaluation: Evaluation) -> Section:
     heads = ("Metric", "Value", "Interval", *uncalibrated, "Baseline", "Champion before")
     said = f"On the evaluation rows, which no search has seen. The baseline is {evaluation.baseline_is}."
     return Section("Metrics", text=(said,), tables=(Table(heads, tuple(rows), tuple(range(1, len(heads)))),))
+
+
+def _explanations(found: Explanations) -> Section:
+    """What a few answers are made of: what came of the check of each, then what its inputs contributed."""
+    heading = "What answers are made of"
+    if not found.rows:
+        return Section(heading, text=(f"Nothing is shown: {found.reason or 'no evaluation row is kept'}.",))
+    heads = ("Answer", "", "Scale", "Usually", "Score", "Contributions")
+    checks = tuple((each.which, _answer(each.answer), each.scale, *_checked(each)) for each in found.rows)
+    said = (
+        "What each input contributed to three answers to evaluation rows, against what is usual on those rows. "
+        "Contributions are shown only where they add up to the score, which is checked for each row."
+    )
+    made = {each.which: each.explanation for each in found.rows if each.explanation is not None}
+    parts = (_parts(made),) if made else ()
+    return Section(heading, text=(said,), tables=(Table(heads, checks, numbers=(1, 3, 4)), *parts))
+
+
+def _answer(answer: Answer) -> str:
+    if not isinstance(answer, dict):
+        return number(answer)
+    likeliest = max(answer, key=lambda name: answer[name])
+    return f"{likeliest} {number(answer[likeliest])}"
+
+
+def _checked(row: ExplainedRow) -> tuple[str, str, str]:
+    made = row.explanation
+    if made is None:
+        return "", "", f"none: {row.reason}"
+    how = "exact" if made.way == "one at a time" else "sampled, each with its standard error"
+    return number(made.usual), number(made.score), f"{how}; they add up to within {made.off:.1g}"
+
+
+def _parts(made: Mapping[str, Explanation]) -> Table:
+    """Input → what it contributed to each answer; the greatest first, and all others together."""
+    of = {which: {part.input: part for part in each.parts} for which, each in made.items()}
+    greatest: dict[str, float] = {}
+    for part in (part for each in made.values() for part in each.parts):
+        greatest[part.input] = max(greatest.get(part.input, 0.0), abs(part.contribution))
+    ordered = sorted(greatest, key=lambda name: -greatest[name])
+    shown, rest = ordered[:_MOST_INPUTS], ordered[_MOST_INPUTS:]
+    rows = [
+        (name, *(f"{each[name].contribution:+.4g}{_error(each[name].error)}" for each in of.values())) for name in shown
+    ]
+    if rest:
+        together = (sum(each[name].contribution for name in rest) for each in of.values())
+        rows.append((f"{len(rest)} others together", *(f"{each:+.4g}" for each in together)))
+    return Table(("Input", *of), tuple(rows), numbers=tuple(range(1, len(of) + 1)))
+
+
+def _error(error: float) -> str:
+    return f" ± {error:.2g}" if error else ""
 
 
 def _refit(run: Run, refit: Refit | None) -> Iterator[Section]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evergreen.errors import EvidenceMissing
+from evergreen.explain import explaining
 from evergreen.govern import card
 from evergreen.history import events, ledger, story
 from evergreen.history.story import Entry
@@ -16,6 +17,7 @@ from evergreen.registry.contents import (
     Environment,
     Evaluation,
     Evidence,
+    Explanations,
     Fitting,
     Gates,
     Recipe,
@@ -37,7 +39,10 @@ def write(run: Run, number: int) -> str:
     """
     model = run.spec.model
     version = records.version(model, number)
-    if CardPage.NAME not in records.candidate(version.run_id).files:
+    files = records.candidate(version.run_id).files
+    if CardPage.NAME not in files:
+        if Explanations.NAME not in files:
+            tracking.record(run, version.run_id, explaining.of_version(model, version))
         facts = facts_of(run, number)
         made = card.paper(run, facts)
         evidence = Evidence(evaluation=facts.evaluation, gates=facts.gates, refit=facts.refit)
@@ -89,6 +94,7 @@ def facts_of(run: Run, number: int) -> card.Facts:
         gates=artifacts.load(judged, Gates),
         refit=artifacts.load(judged, Refit) if Refit.NAME in judged.files else None,
         fitting=artifacts.load(fit, Fitting) if Fitting.NAME in fit.files else None,
+        explanations=artifacts.load(fit, Explanations) if Explanations.NAME in fit.files else Explanations(rows=()),
         approval=_approval(entries, gated),
     )
 

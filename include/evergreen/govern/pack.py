@@ -102,13 +102,17 @@ def told(packed: Mapping[str, bytes], keys: Sequence[PublicKey] = ()) -> str:
 def _files(stated: Mapping[str, Any], packed: Mapping[str, bytes]) -> Iterator[str]:
     if stated["format"] != FORMAT:
         yield f"format {stated['format']}, and this release reads {FORMAT}"
-    for name, said in stated["files"].items():
-        if name not in packed:
-            yield f"{name} is not there"
-        elif _sha256(packed[name]) != said["sha256"]:
+        return
+    files, others = stated["files"], {name: content for name, content in packed.items() if name != MANIFEST}
+    yield from (f"{name} is not there" for name in files if name not in others)
+    for name, content in others.items():
+        if name in files and _sha256(content) != files[name]["sha256"]:
             yield f"{name} is not what the manifest says"
-    for name in sorted(set(packed) - set(stated["files"]) - {MANIFEST}):
-        yield f"{name} stands in no manifest"
+    yield from (f"{name} stands in no manifest" for name in sorted(others.keys() - files.keys()))
+    if packed[MANIFEST] != text({**manifest(stated["model"], stated["version"], others), "files": files}) or any(
+        files[name]["size"] != len(content) for name, content in others.items() if name in files
+    ):
+        yield f"{MANIFEST} is not as it was written"
 
 
 def _chain(own: Sequence[Link], chain: Sequence[tuple[int, str, str]], witnesses: Sequence[Witness]) -> Iterator[str]:

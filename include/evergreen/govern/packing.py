@@ -24,6 +24,7 @@ from evergreen.registry.contents import (
     CardText,
     Environment,
     Evidence,
+    Explanations,
     Fitting,
     Lock,
     Queries,
@@ -34,7 +35,7 @@ from evergreen.registry.contents import (
 from evergreen.reports.paper import Paper
 from evergreen.train import records as training
 
-_PACKED = (CardText, CardPage, Evidence, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
+_PACKED = (CardText, CardPage, Evidence, Explanations, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of each file in the archive: the same evidence is the same archive
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evergreen.evaluate import rules
-from evergreen.handovers.train import Gate, Judged
+from evergreen.handovers.gate import Gate, number
+from evergreen.handovers.train import Judged
 from evergreen.markdown import plain, table
 from evergreen.run import Approval, Run
 from evergreen.spec.durations import duration_text
@@ -19,15 +19,6 @@ class Question:
 
     subject: str
     body: str
-
-
-def why_asked(risk: Risk | None, warnings: Sequence[str]) -> str:
-    """Why a person must allow a version that passed its gates; empty: nobody need."""
-    if risk is None or not risk.asks:
-        return ""
-    if risk.tier == "high":
-        return "its tier is high"
-    return f"its tier is medium, and {len(warnings)} thing(s) warn" if warnings else ""
 
 
 def refused(risk: Risk, approval: Approval) -> str | None:
@@ -78,4 +69,4 @@ def _body(run: Run, risk: Risk, judged: Judged, why: str) -> Iterator[str]:
 
 
 def _row(gate: Gate) -> tuple[str, ...]:
-    return gate.name, rules.number(gate.observed), rules.interval(gate), rules.number(gate.bound), gate.reason
+    return gate.name, number(gate.observed), gate.interval, number(gate.bound), gate.reason

@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 
 def approve(run: Run, judged: Judged) -> Approved:
-    """Ask a person whether a candidate that passed its gates may be promoted, where its risk asks for one.
+    """Ask a person whether a candidate that passed its gates may be promoted, where its risk asks for one. What its
+    gates said and what warns is read in the ledger, and not in what the task before hands over.
 
     Nobody is asked about a candidate that could not be promoted anyway, or that was allowed before by the same gates.
 
@@ -22,11 +23,13 @@ def approve(run: Run, judged: Judged) -> Approved:
         RunError: who said it may not.
     """
     from evergreen.govern import approvals
-    from evergreen.history import timeline
+    from evergreen.history import ledger, story, timeline
     from evergreen.registry import allowing
 
-    risk = run.spec.risk
-    why = rules.why_asked(risk, judged.warnings) if judged.passed else ""
+    risk, entries = run.spec.risk, ledger.entries(run.spec.model, "validated", "judged")
+    recorded = {"gates": story.checked(entries, judged.run.id), "warnings": story.warnings(entries, judged.run.id)}
+    judged = judged.model_copy(update=recorded)
+    why = risk.why_asked(judged.warnings) if risk is not None and judged.passed else ""
     nobody = Approved(**dict(judged), asked="", approver=None)
     if risk is None or not why:
         log.info("Nobody is asked: %s", "nothing is promoted" if not judged.passed else "its risk does not ask for it")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from evergreen.handovers.difference import Difference
 from evergreen.handovers.fairness import Fair
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
 from evergreen.handovers.selection import Selected
 from evergreen.links import Link
 from evergreen.spec.measures import MetricName
 
 Scores = Mapping[str, float | None]  # metric → value; None where it is not defined
-Verdict = Literal["pass", "fail", "no evidence"]
 Way = Literal["full", "since", "weighted"]
 
 
@@ -174,30 +173,6 @@ class ScoredChampion(Part):
     """What the champion gains over the baseline on the same rows, by the search metric; None: not defined."""
     since: Since | None = None
     """The only rows on which it was scored; None: it was scored on all."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One check of a candidate."""
-
-    name: str
-    """What is checked."""
-    observed: float | None
-    """The observed value; None: it is no number, or there is none."""
-    bound: float | None
-    """The bound that it must meet; None: it is no number."""
-    verdict: Verdict
-    """Whether it holds."""
-    reason: str
-    """The reason, in one line."""
-    low: float | None = None
-    """The lower end of the observed value's interval; None: it has none."""
-    high: float | None = None
-    """Its upper end."""
-    rows: int | None = None
-    """Of a comparison with the champion, how many rows there were."""
-    enough: int | None = None
-    """So many rows would tell a gain of the margin; None: nothing says it."""
 
 
 class SliceScore(Part):

@@ -48,6 +48,14 @@ class Trained(Happened):
     selected: str | None = None  # which features it takes, in words; None: the spec asks for no selection
 
 
+class Validated(Happened):
+    """A training set met its contract."""
+
+    event: Literal["validated"] = "validated"
+    key: str  # of the training
+    warnings: tuple[str, ...]  # of the contract, a text each
+
+
 class Judged(Happened):
     """One gate was decided about a candidate.
 
@@ -339,6 +347,7 @@ class Erased(Happened):
 
 Event = (
     Trained
+    | Validated
     | Judged
     | NotBetter
     | Approval

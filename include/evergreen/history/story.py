@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeGuard
 
+from evergreen.handovers.gate import Gate
 from evergreen.history import rollouts
 from evergreen.history.events import (
     Adopted,
@@ -20,6 +21,7 @@ from evergreen.history.events import (
     Registered,
     Retired,
     RolledBack,
+    Validated,
 )
 from evergreen.history.rollouts import ROLLOUTS, Rollout, RolloutEnded, RolloutOpened
 
@@ -264,6 +266,29 @@ def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
     """The gates of a candidate, as they were decided last."""
     gates = [event for event in _events(entries) if isinstance(event, Judged) and event.run_id == run_id]
     return [gate for gate in gates if gate.judgement == gates[-1].judgement]
+
+
+def checked(entries: Sequence[Entry], run_id: str) -> tuple[Gate, ...]:
+    """The same as gates."""
+    return tuple(
+        Gate(of.gate, of.observed, of.bound, of.verdict, of.reason, of.low, of.high, of.rows, of.enough)
+        for of in judgement(entries, run_id)
+    )
+
+
+def warnings(entries: Sequence[Entry], run_id: str) -> tuple[str, ...]:
+    """What warns of a candidate: the contract of its training set, and gates that chance alone may have let pass. What
+    is not recorded warns too.
+
+    Args:
+        entries: among others those of the kinds `validated` and `judged`.
+    """
+    gates = judgement(entries, run_id)
+    if not gates:
+        return ("no gates of it stand in the ledger",)
+    sound = [event for event in _events(entries) if isinstance(event, Validated) and event.key == gates[0].key]
+    of_set = sound[-1].warnings if sound else ("whether the contract of its training set warned was not recorded",)
+    return (*of_set, *(gate.doubt for gate in checked(entries, run_id) if gate.doubt))
 
 
 def approval(entries: Sequence[Entry], run_id: str) -> Approval | None:

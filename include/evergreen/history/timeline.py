@@ -28,6 +28,7 @@ from evergreen.history.events import (
     RolledBack,
     Signed,
     Trained,
+    Validated,
 )
 from evergreen.history.rollouts import (
     Rollout,
@@ -44,8 +45,8 @@ from evergreen.history.story import Entry, acts
 def lines(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
     """Everything that a reader of a model's life wants to know, one line each, in the order in which it was recorded.
 
-    A window that is like the one before it is left out, and so is each gate beside its verdict, and a decision that
-    was taken over although it stood there already.
+    A window that is like the one before it is left out, and so is each gate beside its verdict, a training set that
+    nothing warns of, and a decision that was taken over although it stood there already.
     """
     previous = "none"
     decided: set[str] = set()
@@ -59,6 +60,8 @@ def lines(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
             together = judgements.pop((event.run_id, event.judgement), None)
             if together is not None:
                 yield entry, _verdict(together)
+            continue
+        if isinstance(event, Validated) and not event.warnings:
             continue
         if isinstance(event, Decided):
             if event.taken_over and event.decision_id in decided:
@@ -94,6 +97,9 @@ def describe(event: Event) -> str:
                 f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
                 f"{learned}{data}{f', {event.selected}' if event.selected else ''}"
             )
+        case Validated():
+            warned = "; ".join(event.warnings) or "nothing warns"
+            return f"the training set of {event.key} met its contract: {warned}"
         case Judged():
             return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"
         case NotBetter():

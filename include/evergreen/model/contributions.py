@@ -14,13 +14,12 @@ says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from evergreen.handovers.explanation import Contribution, Explanation
 from evergreen.spec.schema import ModelSpec
 
 Floats = npt.NDArray[np.float64]
@@ -28,27 +27,9 @@ Score = Callable[[pd.DataFrame], Floats]
 
 BACKGROUND = 200  # other rows
 ORDERS = 400
+_CELLS = 20_000_000  # that are predicted from at once: of several hundred inputs there are fewer orders
+_FEWEST = 20  # orders, so that their error can be told
 _CLOSE = 1e-6  # of the spread of the scores: by so much a sum may differ
-
-
-@dataclass(frozen=True)
-class Part:
-    """What an input contributed; the error is 0 where nothing was sampled."""
-
-    input: str
-    contribution: float
-    error: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Of one row: what is usual, what it has, and the parts in between, the greatest first."""
-
-    way: Literal["one at a time", "sampled"]
-    usual: float
-    score: float
-    parts: tuple[Part, ...]
-    off: float  # by how much usual and parts miss the score
 
 
 def explain(row: pd.DataFrame, background: pd.DataFrame, score: Score, seed: int) -> Explanation:
@@ -97,8 +78,8 @@ def scale_of(spec: ModelSpec, decided: object, predict: Score) -> tuple[str, Sco
     return f"probability of {spec.label.classes[column]}", lambda rows: predict(rows)[:, column]
 
 
-def _ordered(found: Mapping[str, tuple[float, float]]) -> tuple[Part, ...]:
-    parts = [Part(name, value, error) for name, (value, error) in found.items()]
+def _ordered(found: Mapping[str, tuple[float, float]]) -> tuple[Contribution, ...]:
+    parts = [Contribution(name, value, error) for name, (value, error) in found.items()]
     return tuple(sorted(parts, key=lambda part: -abs(part.contribution)))
 
 
@@ -114,22 +95,23 @@ def _sampled(
 ) -> tuple[float, dict[str, tuple[float, float]]]:
     """What is usual among the rows that were drawn, and each input's mean step with its standard error."""
     names = [str(name) for name in row.columns]
-    drawn = random.integers(0, len(background), ORDERS)
-    orders = np.array([random.permutation(len(names)) for _ in range(ORDERS)])
+    steps = len(names) + 1
+    count = min(ORDERS, max(_FEWEST, _CELLS // (steps * len(names))))
+    drawn = random.integers(0, len(background), count)
+    orders = np.array([random.permutation(len(names)) for _ in range(count)])
     # Step s of an order has the row's values of its first s inputs, and the other row's of the others.
     place = np.argsort(orders, axis=1)
-    steps = len(names) + 1
     others = background.iloc[np.repeat(drawn, steps)].reset_index(drop=True)
-    step = np.tile(np.arange(steps), ORDERS)
+    step = np.tile(np.arange(steps), count)
     columns = {}
     for number, name in enumerate(names):
         ours = np.repeat(place[:, number], steps) < step
         column = others[name].copy()
         column[ours] = row[name].iloc[0]
         columns[name] = column
-    values = score(pd.DataFrame(columns)).reshape(ORDERS, steps)
+    values = score(pd.DataFrame(columns)).reshape(count, steps)
     moves = np.diff(values, axis=1)
     moved = np.take_along_axis(moves, place, axis=1)
-    means, errors = moved.mean(axis=0), moved.std(axis=0, ddof=1) / np.sqrt(ORDERS)
+    means, errors = moved.mean(axis=0), moved.std(axis=0, ddof=1) / np.sqrt(count)
     found = {name: (float(means[n]), float(errors[n])) for n, name in enumerate(names)}
     return float(values[:, 0].mean()), found

@@ -11,7 +11,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from evergreen.evaluate import rules
-from evergreen.handovers.train import Evaluated, Gate, Refit, SoundTrainingSet
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import Evaluated, Refit, SoundTrainingSet
 from evergreen.onboarding.helping import Help
 from evergreen.reports.pages import publish, render, style
 from evergreen.reports.policy import policy
@@ -98,7 +99,7 @@ def _row(gate: Gate) -> dict[str, str]:
     return {
         "name": gate.name,
         "observed": _number(gate.observed),
-        "interval": rules.interval(gate),
+        "interval": gate.interval,
         "bound": _number(gate.bound),
         "verdict": gate.verdict,
         "badge": _BADGES[gate.verdict],

@@ -53,7 +53,7 @@ def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
         EvidenceMissing: nobody allowed that fit by the gates that it has now, or what is to be registered is neither
             that fit nor its refit.
     """
-    entries = ledger.entries(run.spec.model, "judged", "approval", "refitted")
+    entries, risk = ledger.entries(run.spec.model, "validated", "judged", "approval", "refitted"), run.spec.risk
     refits = [entry.event for entry in entries if isinstance(entry.event, Refitted)]
     if registered != gated and not any((each.run_id, each.gated) == (registered, gated) for each in refits):
         raise EvidenceMissing(
@@ -62,7 +62,7 @@ def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
             expected="the fit that the gates judged, or its refit",
             next_step="clear `refit`, and what comes after it",
         )
-    if not asked and (run.spec.risk is None or run.spec.risk.tier != "high"):
+    if not asked and (risk is None or not risk.why_asked(story.warnings(entries, gated))):
         return
     approval = story.approval(entries, gated)
     if approval is None or not approval.approved:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from evergreen.handovers.calibration import Calibration
+from evergreen.handovers.explanation import ExplainedRow
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.selection import Importance, Selected
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
@@ -263,6 +264,16 @@ class Importances(_Json):
     """The most important first."""
 
 
+class Explanations(_Json):
+    """What a few answers to evaluation rows are made of, as the card has it; nothing says whose rows they are."""
+
+    NAME: ClassVar[str] = "explanations.json"
+    rows: tuple[ExplainedRow, ...]
+    """By their answers, the highest first."""
+    reason: str = ""
+    """Why there is none; empty: there is."""
+
+
 class Trials(_AsJson, RootModel[tuple[Trial, ...]]):
     """The trials of the search, in order."""
 
@@ -365,7 +376,10 @@ class Environment(_AsJson, RootModel[Mapping[str, str]]):
 
 REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, Importances.NAME)  # by a later run of the same training
 # What is written after a version was signed, or by an erasure: the digests in Postgres and the ledger hold these alone.
-_NOT_SIGNED = {*REWRITTEN, Evidence.NAME, CardText.NAME, CardPage.NAME, Reference.NAME, Sample.NAME}
+_NOT_SIGNED = {
+    *REWRITTEN,
+    *(each.NAME for each in (Evidence, Explanations, CardText, CardPage, Reference, Sample)),
+}
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -46,6 +47,12 @@ class Risk(Declared):
     def asks(self) -> bool:
         """Whether a person may be asked at all."""
         return self.tier != "low"
+
+    def why_asked(self, warnings: Collection[str]) -> str:
+        """Why a person must allow a version that passed its gates; empty: nobody need."""
+        if self.tier == "medium" and warnings:
+            return f"its tier is medium, and {len(warnings)} thing(s) warn"
+        return "its tier is high" if self.tier == "high" else ""
 
     @property
     def waits(self) -> timedelta:

@@ -13,8 +13,9 @@ from datetime import datetime
 import numpy as np
 
 from evergreen.errors import EvidenceMissing
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import TrackedRun, finite
-from evergreen.handovers.train import Gate, Judged, Refit
+from evergreen.handovers.train import Judged, Refit
 from evergreen.history import events, ledger
 from evergreen.model import rows
 from evergreen.model.metrics import metric

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.families import Parameter
 from evergreen.handovers.difference import Difference
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.spec.families import defaults
 from evergreen.spec.gates import Gates
 from evergreen.spec.measures import MEASURES, MetricName

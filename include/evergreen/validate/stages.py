@@ -111,13 +111,15 @@ def validate_features(run: DatasetRun, computed: Computed) -> SoundFeatures:
 
 
 def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
-    """Check the training set against the contract that follows from the spec: see `validate.training`.
+    """Check the training set against the contract that follows from the spec (see `validate.training`), and write down
+    what that warns of: who must allow a version is decided by it.
 
     Raises:
         EvidenceMissing: too few rows, or one class only: not enough to learn from.
         ContractBroken: training may not use the set (columns missing, immature or absent
             labels, repeated rows, an empty feature).
     """
+    from evergreen.history import events, ledger
     from evergreen.lake import staging
     from evergreen.validate import expectations, training
 
@@ -138,7 +140,18 @@ def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
         if lacking
         else "correct the features or the label that the lines above name, then clear `build` and what follows",
     )
-    return SoundTrainingSet(**dict(data), page=page, warnings=_warnings(entries))
+    warnings = _warnings(entries)
+    validated = events.Validated(
+        id=f"validated/{data.key}",
+        model=run.spec.model,
+        as_of=run.as_of,
+        actor=run.actor,
+        reason=run.reason,
+        key=data.key,
+        warnings=warnings,
+    )
+    ledger.append(validated)
+    return SoundTrainingSet(**dict(data), page=page, warnings=warnings)
 
 
 def _warnings(entries: list[Entry]) -> tuple[str, ...]:

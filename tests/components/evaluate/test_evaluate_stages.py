@@ -17,7 +17,8 @@ from sklearn.pipeline import Pipeline
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
 from evergreen.govern import stages as govern
-from evergreen.handovers.train import Candidate, Gate, Judged, SoundTrainingSet
+from evergreen.handovers.gate import Gate
+from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.links import Link
 from evergreen.model import rows

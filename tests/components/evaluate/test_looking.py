@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from evergreen.evaluate import leaks, looking, noise, stages
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.model import fairness, rows
 from evergreen.model.rows import Rows
 from evergreen.spec.behaviour import Behaviour

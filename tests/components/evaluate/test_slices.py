@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import SpecError
 from evergreen.evaluate import looking, slices, stages
-from evergreen.handovers.train import Gate
+from evergreen.handovers.gate import Gate
 from evergreen.model import rows
 from evergreen.model.rows import Rows
 from evergreen.spec.load import load_spec

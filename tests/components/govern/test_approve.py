@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import time
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
@@ -20,18 +23,20 @@ from mlflow import MlflowClient
 
 from evergreen import cli
 from evergreen.errors import ApprovalWanted, EvidenceMissing, RunError
-from evergreen.govern import pack
+from evergreen.explain import explaining
+from evergreen.govern import card, carding, pack, packing
 from evergreen.govern import stages as governing
 from evergreen.handovers.described import Described
 from evergreen.handovers.train import Approved, Registered
-from evergreen.history import ledger, timeline
+from evergreen.history import ledger, story, timeline
 from evergreen.history.events import Approval as Recorded
+from evergreen.history.events import Validated
 from evergreen.interval import Interval
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
-from evergreen.registry import artifacts, records, signing_keys
+from evergreen.registry import allowing, artifacts, loading, records, signing_keys
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import CardPage, CardText, Evaluation, Fitting, Importances, Trials
+from evergreen.registry.contents import CardPage, CardText, Evaluation, Explanations, Fitting, Importances, Trials
 from evergreen.registry.tags import Tag
 from evergreen.run import Approval, Run
 from evergreen.settings import PROJECT, settings
@@ -169,6 +174,51 @@ def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> Non
     assert "Bids &lt;b&gt;of a day&lt;/b&gt; ahead." in page and "<b>" not in page and "<script" not in page
 
 
+def test_the_card_says_what_a_few_answers_are_made_of_and_not_whose(
+    model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = records.version(model.model, 1)
+    candidate = records.candidate(version.run_id)
+    found, text = artifacts.load(candidate, Explanations), artifacts.load(candidate, CardText).text
+    answers = sorted(loading.load(model.model, 1).predict(loading.background(model, candidate)).tolist())
+    assert [each.which for each in found.rows] == ["highest", "median", "lowest"] and found.reason == ""
+    assert found.rows[0].answer == pytest.approx(answers[-1]) and found.rows[-1].answer == pytest.approx(answers[0])
+    for each in found.rows:
+        made = each.explanation
+        assert made is not None and made.way == "one at a time" and each.scale == "in the unit of price_later"
+        assert made.usual + sum(part.contribution for part in made.parts) == pytest.approx(made.score)
+        assert made.score == pytest.approx(each.answer) and {part.input for part in made.parts} == {
+            *model.feature_types
+        }
+        assert f"| {each.which} | {made.score:.4f}".rstrip("0") in text
+        for part in made.parts:
+            assert f" {part.contribution:+.4g} |".replace("_", "\\_") in text, part
+    assert text.count("exact; they add up to within") == 3
+    fields = {"which", "answer", "scale", "explanation", "reason", "way", "usual", "score", "parts", "off"}
+    fields |= {"input", "contribution", "error", "rows"}
+    assert {*re.findall(r'"(\w+)":', found.to_bytes().decode())} == fields, (
+        "neither keys nor moments nor values of a row"
+    )
+
+    # Parts that do not add up are not shown, nor those of a version that cannot be asked: the card says why.
+    random, raw = np.random.default_rng(0), explaining.raw
+
+    def wandering(*of: Any) -> tuple[str, Any]:
+        scale, score = raw(*of)
+        return scale, lambda rows: score(rows) + random.normal()
+
+    monkeypatch.setattr(explaining, "raw", wandering)
+    missed = explaining.of_version(model.model, version)
+    assert all(each.explanation is None and "the parts miss the score by" in each.reason for each in missed.rows)
+    facts = carding.facts_of(training(model, DAYS - 2), 1)
+    shown = card.paper(training(model, DAYS - 2), replace(facts, explanations=missed)).markdown()
+    assert shown.count("none: the parts miss the score by") == 3 and "±" not in shown
+    monkeypatch.setattr(explaining, "predict", lambda *_: 1 / 0)
+    broken = explaining.of_version(model.model, version)
+    shown = card.paper(training(model, DAYS - 2), replace(facts, explanations=broken)).markdown()
+    assert broken.rows == () and "Nothing is shown: ZeroDivisionError: division by zero." in shown
+
+
 def test_a_training_is_one_run_with_its_candidates_and_their_trials_below_it(model: ModelSpec) -> None:
     begun = time.perf_counter()
     described = inline.run(training(model, DAYS - 2), "train", first="describe")["describe"]
@@ -239,6 +289,7 @@ def test_the_evidence_of_a_version_is_one_archive(
         *("lineage.json", "training_set.json", "requirements.lock", "sbom.cdx.json", "digests.json", "manifest.json"),
         *(
             "evidence.json",
+            "explanations.json",
             "recipe.json",
             "environment.json",
             "spec.json",
@@ -344,7 +395,7 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
     packed = pack.read(archive)
     assert list(pack.flaws(packed)) == []
     for name in packed:
-        assert list(pack.flaws({**packed, name: packed[name] + b" "})) or name == "manifest.json", name
+        assert list(pack.flaws({**packed, name: packed[name] + b" "})), name
         assert list(pack.flaws({each: held for each, held in packed.items() if each != name})), name
     assert list(pack.flaws({**packed, "more.txt": b""})) == ["more.txt stands in no manifest"]
     for name in ("card.md", "card.html", "evidence.json", "spec.json", "requirements.lock", "recipe.json"):
@@ -359,6 +410,26 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
     fewer = packed["chain.jsonl"].splitlines(keepends=True)
     gone = b"".join(fewer[:2] + fewer[3:])
     assert any("does not follow" in flaw for flaw in pack.flaws(resealed(packed, "chain.jsonl", gone)))
+
+
+def test_a_byte_of_any_file_is_seen_by_the_command(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, random = pack.read(archive), np.random.default_rng(3)
+    changed = tmp_path / "pack.zip"
+    for name, content in packed.items():
+        for at in {0, len(content) - 1, *random.integers(0, len(content), 3).tolist()}:
+            byte = bytes([content[at] ^ 1 << int(random.integers(0, 7))])
+            changed.write_bytes(packing._zipped({**packed, name: content[:at] + byte + content[at + 1 :]}))
+            assert cli.main(["evidence", "verify", str(changed)]) == 1, (name, at)
+            assert capsys.readouterr().err
+    whole = archive.read_bytes()
+    with zipfile.ZipFile(archive) as opened:
+        starts = {info.filename: (info.header_offset, info.compress_size) for info in opened.infolist()}
+    for name, (start, size) in starts.items():
+        at = start + 30 + len(name) + size // 2  # within what is compressed
+        changed.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert cli.main(["evidence", "verify", str(changed)]) == 1, name
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"x" * 1000])
@@ -406,6 +477,51 @@ def test_a_hand_over_alone_makes_no_approval(model: ModelSpec, asked: str) -> No
 
     with pytest.raises(EvidenceMissing, match="no approval in the ledger"):
         registry.register(newer, train.refit(newer, forged))
+
+
+def medium(model: ModelSpec, number: int) -> Run:
+    """A training of the model as if its tier were medium, about which nobody was asked yet."""
+    assert model.risk is not None
+    spec = model.model_copy(update={"risk": model.risk.model_copy(update={"tier": "medium"})}).at(model.folder)
+    return training(spec, number, approval=None)
+
+
+def planted(kept: Sequence[Any], **changes: Any) -> None:
+    """A judgement once more, with changes of its last gate."""
+    again = [each.model_copy(update={"id": f"{each.id}/again", "judgement": each.judgement + 1}) for each in kept]
+    ledger.append(*again[:-1], again[-1].model_copy(update=changes))
+
+
+def test_what_warns_is_what_was_recorded_whatever_a_task_hands_over(model: ModelSpec) -> None:
+    run = medium(model, DAYS - 1)
+    judged = inline.run(run, "train", last="gates")["gates"]
+    passed = judged.model_copy(update={"passed": True, "warnings": (), "gates": ()})
+    kinds = ("validated", "judged", "approval")
+    entries = ledger.entries(model.model, *kinds)
+    (of_set,) = [each.event for each in entries if isinstance(each.event, Validated) and each.event.key == judged.key]
+    assert of_set.warnings == () and story.warnings(entries, judged.run.id) == judged.warnings
+    assert story.checked(entries, judged.run.id) == judged.gates
+
+    kept = story.judgement(entries, judged.run.id)
+    planted([each for each in kept if each.low is None])  # and so none in doubt
+    assert governing.approve(run, passed).asked == "", "nothing warns"
+    allowing.check(run, judged.run.id, judged.run.id, asked=False)
+
+    kept = story.judgement(ledger.entries(model.model, *kinds), judged.run.id)
+    planted(kept, verdict="pass", bound=1.0, low=0.5, high=1.5)
+    with pytest.raises(ApprovalWanted) as wanted:
+        governing.approve(run, passed)
+    shown = wanted.value.body.replace("\\", "")
+    assert "1 thing(s) warn" in shown
+    assert f"{kept[-1].gate}: passes, and its interval 0.5 to 1.5 reaches beyond the bound 1" in shown
+    assert "| 0.5 to 1.5 | 1 |" in shown, "the person is shown what the ledger says"
+    with pytest.raises(EvidenceMissing, match="no approval in the ledger"):
+        allowing.check(run, judged.run.id, judged.run.id, asked=False)
+
+    # What nobody wrote down, as an earlier release, warns too.
+    without = [each for each in ledger.entries(model.model, *kinds) if not isinstance(each.event, Validated)]
+    assert "was not recorded" in story.warnings(without, judged.run.id)[0]
+    assert "no gates" in story.warnings([], judged.run.id)[0]
 
 
 def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:

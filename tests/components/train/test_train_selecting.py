@@ -5,16 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from evergreen.handovers.selection import Importance, Selected
 from evergreen.model import importance, rows
+from evergreen.model.families import columns_of
+from evergreen.model.rows import Rows, predict
+from evergreen.run import Run
+from evergreen.runtime.answering import GraphPredictor
+from evergreen.runtime.exporting import export
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.selection import Selection
-from evergreen.train import backtesting, selecting
+from evergreen.train import backtesting, folding, recipes, searching, selecting, windows
 
-from .conftest import rows_of, run_as_of, spec_in
+from .conftest import at, rows_of, run_as_of, spec_in
 
 FAMILY = "logistic_regression"
 NOISE = {"sessions", "mobile"}  # `plan` and `minutes` tell something of the label
@@ -85,3 +91,108 @@ def test_a_score_that_is_not_defined_leaves_nothing_out(spec: ModelSpec, monkeyp
     made = selected(spec)
     assert made.dropped == () and (made.before, made.after) == (None, None)
     assert "roc_auc is not defined on every time fold" in {each.reason for each in made.inputs}
+
+
+CLASSES = ("a", "b", "c")
+OF_CLASSES: dict[str, Any] = {"name": "left", "type": "multiclass", "classes": CLASSES, "horizon": "2d"}
+
+
+def of_classes(folder: Path, metric: str = "roc_auc") -> ModelSpec:
+    return spec_in(
+        folder,
+        selection={},
+        label={**OF_CLASSES, "sources": ("events",)},
+        search={"trials": 2, "metric": metric, "seed": 7},
+        gates={"minimum_rows": 200, "floor": {"log_loss": 1.2}},
+    )
+
+
+def with_classes(days: range) -> pd.DataFrame:
+    """Rows whose class follows `minutes`, and nothing else."""
+    frame = rows_of(days)
+    told = frame["minutes"].fillna(30) + np.random.default_rng(5).normal(0, 6, len(frame))
+    frame["left"] = np.array(CLASSES)[np.digitize(told, (25, 35))]
+    return frame
+
+
+def trained(run: Run, learn: Rows, family: str = FAMILY) -> tuple[Selected, Rows]:
+    """A search with its selection and the fit of its recipe, as `tune` makes them: a graph answers alike without what
+    is left out. What is selected, and what was learned from."""
+    found = searching.search(run, family, learn, first=())
+    made, taking = found.recipe.selection, found.recipe.taking(run.spec)
+    assert made is not None and not {*made.dropped} & {*taking.feature_types}
+    pipeline, learned = recipes.fit(run.spec, found.recipe, learn)
+    assert list(learned.inputs) == list(taking.feature_types)
+    asked = learned.inputs.head(20)
+    graph = GraphPredictor(export(pipeline, columns_of(taking.feature_types)))
+    known = asked.astype(object).where(asked.notna(), None)
+    np.testing.assert_allclose(graph.answer(known.to_dict("records")), predict(pipeline, asked), atol=1e-5)
+    return made, learned
+
+
+@pytest.mark.parametrize(("family", "metric"), [("logistic_regression", "roc_auc"), ("gradient_boosting", "log_loss")])
+def test_of_several_classes_it_is_the_same(tmp_path: Path, family: str, metric: str) -> None:
+    spec = of_classes(tmp_path, metric)
+    made, _ = trained(run_as_of(spec), rows.of(spec, with_classes(range(14))), family)
+    assert {"sessions", "mobile"} <= {*made.dropped} and "minutes" not in made.dropped, made.reason
+
+
+def test_of_folds_that_cannot_learn_every_class_too(tmp_path: Path) -> None:
+    spec, frame = of_classes(tmp_path, "log_loss"), with_classes(range(14))
+    first = frame["event_timestamp"] < at(12)
+    frame.loc[first & (frame["left"] == "c"), "left"] = "b"  # of the last two days alone there are three
+    learn = rows.of(spec, frame)
+    parts = backtesting.fold(run_as_of(spec), FAMILY, learn).parts
+    assert any(part.classes is not None for part in parts), "the case"
+    made = selecting.select(run_as_of(spec), FAMILY, parts)
+    assert made is not None and "sessions" in made.dropped and "minutes" not in made.dropped, made
+
+
+def test_rows_count_by_their_weight(tmp_path: Path) -> None:
+    """In the rows that do not count, `sessions` says all."""
+    label = {"name": "left", "horizon": "2d", "sources": ("events",)}
+    plain = spec_in(tmp_path, selection={}, label=label)
+    weighted = spec_in(tmp_path, selection={}, label={**label, "weight": "worth"})
+    frame = rows_of(range(14), 200)
+    counts = np.random.default_rng(3).random(len(frame)) < 0.5
+    frame["left"] = np.where(counts, frame["left"], frame["sessions"] > 4).astype(np.int64)
+    frame["worth"] = np.where(counts, 2.0, 0.0)
+    assert "sessions" not in selected(plain, frame).dropped
+    made, learned = trained(run_as_of(weighted), rows.of(weighted, frame))
+    assert "sessions" in made.dropped and "minutes" not in made.dropped, made.reason
+    assert learned.weights is not None and learned.weights.min() == 0
+
+
+CHANGE, LENGTH = 14, 24  # days: the first one after the change, and all
+
+
+def changed_world() -> pd.DataFrame:
+    """`sessions` says it until a change, `minutes` after it."""
+    frame = rows_of(range(LENGTH), 100)
+    before = frame["event_timestamp"] < at(CHANGE)
+    frame["left"] = np.where(before, frame["sessions"] > 4, frame["left"]).astype(np.int64)
+    return frame
+
+
+@pytest.mark.parametrize("way", ["since", "weighted"])
+def test_after_a_change_it_is_made_on_what_is_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    split = {"window": "60d", "evaluation": "3d", "minimum_rows": 100, "folds": 2}
+    spec = spec_in(tmp_path, selection={}, split=split, search={"trials": 2, "seed": 7})
+    learn = rows.of(spec, changed_world())
+    usual = selecting.select(run_as_of(spec), FAMILY, folding.usable(spec, learn).parts)
+    assert usual is not None and "sessions" not in usual.dropped, "the case"
+    if way == "weighted":
+        monkeypatch.setattr(windows, "best", lambda scores, rank: way)
+    run = run_as_of(spec, LENGTH + 4, changed_at=at(CHANGE))
+    folded = backtesting.fold(run, FAMILY, learn)
+    assert folded.backtest is not None and folded.backtest.window.way == way, folded.backtest
+    made, learned = trained(run, learn)
+    assert made == selecting.select(run, FAMILY, folded.parts), "as whoever makes it once more has it"
+    assert "minutes" not in made.dropped
+    if way == "since":
+        assert "sessions" in made.dropped, made.reason
+        assert learned.frame["event_timestamp"].min() == at(CHANGE)
+    else:
+        assert learned.weights is not None and len(learned.labels) == len(learn.labels)

@@ -1,0 +1,59 @@
+"""A gate, as it was decided and as people read it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["pass", "fail", "no evidence"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One check of a candidate."""
+
+    name: str
+    """What is checked."""
+    observed: float | None
+    """The observed value; None: it is no number, or there is none."""
+    bound: float | None
+    """The bound that it must meet; None: it is no number."""
+    verdict: Verdict
+    """Whether it holds."""
+    reason: str
+    """The reason, in one line."""
+    low: float | None = None
+    """The lower end of the observed value's interval; None: it has none."""
+    high: float | None = None
+    """Its upper end."""
+    rows: int | None = None
+    """Of a comparison with the champion, how many rows there were."""
+    enough: int | None = None
+    """So many rows would tell a gain of the margin; None: nothing says it."""
+
+    @property
+    def interval(self) -> str:
+        """The interval of what was observed; empty where it has none."""
+        return between(self.low, self.high)
+
+    @property
+    def doubt(self) -> str:
+        """What warns although it passes: its interval reaches beyond the bound, so chance alone may have let it; empty:
+        nothing does."""
+        if self.verdict != "pass" or self.low is None or self.high is None or self.bound is None:
+            return ""
+        if not self.low < self.bound < self.high:
+            return ""
+        return f"{self.name}: passes, and its interval {self.interval} reaches beyond the bound {number(self.bound)}"
+
+
+def number(value: float | None) -> str:
+    """A number as gates show it; nothing where there is none."""
+    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval as gates show it; nothing where an end is not known."""
+    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+    return f"{number(low)} to {number(high)}" if known else ""
