@@ -13,6 +13,7 @@ from moto import mock_aws
 
 from evergreen import cli
 from evergreen.errors import ArtifactUntrusted, EvergreenError, PermanentError, RequestRefused
+from evergreen.explain import explaining
 from evergreen.history import ledger
 from evergreen.history.events import Signed
 from evergreen.registry import adoption, contents, loading, pipelines, records, signatures, signing_keys
@@ -86,8 +87,8 @@ def signed(model: str) -> list[Signed]:
 def test_a_file_whose_digest_was_written_anew_is_no_champion(
     alone: ServedModel, name: str, tmp_path: Path, use: Use
 ) -> None:
-    """The last known good version answers, and the server says why; probe, `reproduce` and the next registration
-    refuse."""
+    """The last known good version answers, and the server says why; probe, `reproduce`, `explain` and the next
+    registration refuse."""
     use("ours")
     alone.graphs = name == contents.GRAPH
     alone.serve()
@@ -115,6 +116,7 @@ def test_a_file_whose_digest_was_written_anew_is_no_champion(
         lambda: loading.load(alone.name, 2),
         lambda: serve.probe(alone.run(5), second),
         lambda: Repetition(alone.name, 2),
+        lambda: explaining._Loaded.of(alone.name, records.version(alone.name, 2)),
         lambda: registry.register(alone.run(7), alone.gated(7, seed=7103)),
     ):
         with pytest.raises(EvergreenError, match="not those that were signed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from evergreen.errors import EvidenceMissing, TransientError
+from evergreen.errors import EvergreenError, EvidenceMissing, TransientError
 from evergreen.handovers.explanation import ExplainedRow, Explanation
 from evergreen.model import calibrating
 from evergreen.model.contributions import Floats, adds_up, explain, scale_of
@@ -21,6 +22,8 @@ from evergreen.registry.rules import Version
 from evergreen.serve import predictions
 from evergreen.serve.predictions import Prediction
 from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
 
 _AS_LOGGED = 1e-4  # a graph answers in single precision
 
@@ -89,7 +92,10 @@ def of_version(model: str, version: Version) -> Explanations:
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  whatever a family's library raises: no version waits for this
-        return Explanations(rows=(), reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        log.warning("version %d of %s is not explained: %s: %s", version.number, model, type(error).__name__, error)
+        # The words of a library may have a value of a row.
+        told = error.found if isinstance(error, EvergreenError) else f"{type(error).__name__}, see the log of `card`"
+        return Explanations(rows=(), reason=told)
 
 
 def _examples(loaded: _Loaded) -> Iterator[ExplainedRow]:

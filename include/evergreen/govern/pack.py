@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -56,7 +57,7 @@ def read(file: Path) -> dict[str, bytes]:
             if len({info.filename for info in infos}) != len(infos):
                 raise ValueError("two files of one name")
             return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"no archive that can be read: {error}") from error
 
 

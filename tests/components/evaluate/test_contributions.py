@@ -11,7 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from evergreen.model.contributions import Explanation, adds_up, explain
+from evergreen.handovers.explanation import Explanation
+from evergreen.model.contributions import adds_up, explain
 
 Floats = npt.NDArray[np.float64]
 
