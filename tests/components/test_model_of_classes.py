@@ -24,7 +24,7 @@ from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, loading, records
-from evergreen.registry.contents import Evaluation, Reference, Sample
+from evergreen.registry.contents import CardText, Evaluation, Explanations, Reference, Sample
 from evergreen.settings import settings
 from evergreen.spec.columns import PROBABILITIES
 from evergreen.spec.load import load_spec
@@ -74,6 +74,24 @@ def test_labels_are_stored_by_the_names_of_their_classes(channels: ModelSpec, tr
     orders = Day(FIRST + timedelta(days=3)).orders().sort_values("ordered_at").drop_duplicates("customer_id")
     for order in orders.iloc[::13].itertuples():
         assert labels["2026-01-03", order.customer_id] == order.channel
+
+
+def test_the_card_explains_an_answer_by_the_class_that_it_decides_on(
+    channels: ModelSpec, trained: dict[str, Any]
+) -> None:
+    candidate = records.candidate(records.version("channels", trained["register"].version).run_id)
+    found, text = artifacts.load(candidate, Explanations), artifacts.load(candidate, CardText).text
+    surest = []
+    for each in found.rows:
+        assert isinstance(each.answer, dict)
+        likeliest = max(each.answer, key=each.answer.__getitem__)
+        made = each.explanation
+        assert each.scale == f"probability of {likeliest}" and made is not None, each.reason
+        assert made.score == pytest.approx(each.answer[likeliest])
+        assert made.usual + sum(part.contribution for part in made.parts) == pytest.approx(made.score, abs=1e-6)
+        assert f"| {each.which} | {likeliest} {made.score:.4f}".rstrip("0") in text
+        surest.append(made.score)
+    assert len(surest) == 3 and surest == sorted(surest, reverse=True)
 
 
 def test_every_family_learns_the_classes_and_the_best_one_passes_its_gates(
