@@ -38,7 +38,7 @@ def _zipped(content: bytes) -> Strange:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [each for each in archive.namelist() if not each.endswith("/")]
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):  # of a name, or a later format
         return Strange("a zip archive that cannot be opened", "load it again, unpack it, and name the file in it")
     if "xl/workbook.xml" in names or "xl/workbook.bin" in names:
         return Strange("an Excel workbook", _AS_CSV)

@@ -124,6 +124,12 @@ def archive(*names: str) -> bytes:
         (archive("sales/2024.csv", "readme"), "a zip archive with 'sales/2024.csv'", "--from sales/2024.csv"),
         (archive("readme"), "a zip archive with 'readme'", "unpack it"),
         (archive("a")[:-30], "a zip archive that cannot be opened", "load it again"),
+        (archive("ä").replace("ä".encode(), b"\xc3("), "a zip archive that cannot be opened", "load it again"),
+        (
+            archive("a").replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"),
+            "a zip archive that cannot be",
+            "load it again",
+        ),
         (b"BZh91AY&SY", "a file packed with bzip2", "bunzip2"),
         (b"SQLite format 3\x00" + bytes(90), "an SQLite database", "AIRFLOW_CONN_IT=sqlite:////PATH"),
         (b"\n<!DOCTYPE html><html>", "a page of HTML", "download the file itself"),
