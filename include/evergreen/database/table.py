@@ -144,6 +144,11 @@ class Table(Generic[T]):
         )
         return f"insert into {self.name} as stored ({names}) select * from unnest({arrays})"
 
+    @cached_property
+    def copying(self) -> str:
+        """`copy … from stdin` of rows in binary form (`arrays.rows`), with no rule for those that are there."""
+        return f"copy {self.name} ({', '.join(one.name for one in self.inserted)}) from stdin (format binary)"
+
     def arrays(self, rows: Iterable[T]) -> list[list[Any]]:
         """The parameters of `inserting`."""
         listed = list(rows)

@@ -10,8 +10,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -32,6 +34,23 @@ Row = tuple[int, bytes, datetime, bytes]  # number of its table, key, event time
 Rows = Callable[[Sequence[str], Sequence[Sequence[bytes | None]]], list[Row]]  # as `rows`, from wherever they are read
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the online store knows of the entities of requests, in the order of the requests."""
+
+    features: Sequence[dict[str, Any]]  # of each: name → value or None
+    features_at: Sequence[datetime | None]  # the newest event time among the views; None: it knows nothing
+    views_at: Sequence[Sequence[datetime | None]]  # of each view, in the spec's order, the event times
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def part(self, start: int, end: int) -> Known:
+        """The entities from a place on, up to another one."""
+        of_views = [at[start:end] for at in self.views_at]
+        return Known(self.features[start:end], self.features_at[start:end], of_views)
+
+
 class Features:
     """What the online store knows of the entities that requests to a model name; safe to share.
 
@@ -50,32 +69,51 @@ class Features:
         self._readers = [Reader(names) for names in self._names]
 
     def read(self, requests: Sequence[Mapping[str, Any]], read: Rows | None = None) -> list[dict[str, Any]]:
-        """The newest features of each request's entities, in the order of the requests.
+        """As `known`, an entity at a time.
+
+        Returns:
+            `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}`
+            a request.
+        """
+        known = self.known(requests, read)
+        views = dict(zip(self._spec.features, known.views_at, strict=True))
+        return [
+            {
+                "features": features,
+                "features_at": at,
+                "views_at": {view: times[number] for view, times in views.items()},
+            }
+            for number, (features, at) in enumerate(zip(known.features, known.features_at, strict=True))
+        ]
+
+    def known(self, requests: Sequence[Mapping[str, Any]], read: Rows | None = None) -> Known:
+        """The newest features of each request's entities.
 
         Args:
             requests: key column → value of each request; one that is null, or that the store does not know, has no
                 features.
             read: reads the rows this time; None: as ever.
 
-        Returns:
-            `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}`
-            a request; `features_at` is the newest event time among the views, None when the store knows nothing of its
-            entities.
-
         Raises:
             PermanentError: the model was never applied, so the store has no tables for it.
             ServiceUnavailable: the database does not answer.
         """
-        if not self.tables:
-            return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
-        if not requests:
-            return []
-        named = {keys: [keys.of(request) for request in requests] for keys in {*self._keys}}
+        if not self.tables or not requests:
+            return Known([{} for _ in requests], [None] * len(requests), [[] for _ in self.tables])  # nothing to read
+        named = {keys: keys.of_all(requests) for keys in {*self._keys}}
         wanted = [named[keys] for keys in self._keys]
-        stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self.tables]
-        for number, key, at, packed in self._rows([list({*keys}) for keys in wanted], read or self._read):
-            stored[number][key] = (at, self._readers[number].values(packed))
-        return self._answers([list(map(of_view.get, keys)) for of_view, keys in zip(stored, wanted, strict=True)])
+        rows = self._rows([list({*keys}) for keys in wanted], read or self._read)
+        # Of each view the times and the values of all entities.
+        times: list[list[datetime | None]] = []
+        values: list[list[tuple[Any, ...]]] = []
+        for number, (keys, reader, names) in enumerate(zip(wanted, self._readers, self._names, strict=True)):
+            its = [row for row in rows if row[0] == number]
+            read_ = dict(zip([row[1] for row in its], reader.rows([row[3] for row in its]), strict=True))
+            moments = {row[1]: row[2] for row in its}
+            nothing = (None,) * len(names)
+            times.append([moments.get(key) for key in keys])  # type: ignore[arg-type]  # None is no key
+            values.append([read_.get(key, nothing) for key in keys])  # type: ignore[arg-type]
+        return Known(self._named(values), _newest(times), times)
 
     def _rows(self, keys: Sequence[Sequence[bytes | None]], read: Rows) -> list[Row]:
         doing = f"reading online features of {self._spec.model}"
@@ -92,26 +130,28 @@ class Features:
                     ),
                 ) from error
 
-    def _answers(self, of_views: Sequence[Sequence[tuple[datetime, Mapping[str, Any]] | None]]) -> list[dict[str, Any]]:
-        """Of each entity, from what each view has of it."""
-        features: list[dict[str, Any]] = [{} for _ in of_views[0]]
-        for found, names in zip(of_views, self._names, strict=True):
-            nothing = dict.fromkeys(names)
-            for of_entity, row in zip(features, found, strict=True):
-                if row is None or len(row[1]) < len(names):  # an older row may lack some
-                    of_entity.update(nothing)
-                if row is not None:
-                    of_entity.update(row[1])
-        views = [*self._spec.features]
-        times = zip(*([None if row is None else row[0] for row in found] for found in of_views), strict=True)
-        return [
-            {
-                "features": of_entity,
-                "features_at": max(filter(None, at), default=None),
-                "views_at": dict(zip(views, at, strict=True)),
-            }
-            for of_entity, at in zip(features, times, strict=True)
-        ]
+    def _named(self, of_views: Sequence[Sequence[tuple[Any, ...]]]) -> list[dict[str, Any]]:
+        """Of each entity its features by name, from the values that each view has of it."""
+        first, *others = of_views
+        rows = [sum(rest, row) for row, *rest in zip(first, *others, strict=True)] if others else first
+        names, in_order = self._order
+        return [dict(zip(names, in_order(row))) for row in rows]  # noqa: B905  to compare lengths costs as much again
+
+    @cached_property
+    def _order(self) -> tuple[Sequence[str], Callable[[tuple[Any, ...]], Sequence[Any]]]:
+        """All features in the order in which `jsonb` has keys, and the values of all views in that order: Postgres need
+        not sort those of the log, which would be a tenth of its work."""
+        names = [name.encode() for of_view in self._names for name in of_view]
+        order = sorted(range(len(names)), key=lambda at: (len(names[at]), names[at]))
+        in_order = itemgetter(*order) if len(order) > 1 else tuple
+        return [names[at].decode() for at in order], in_order
+
+
+def _newest(times: Sequence[Sequence[datetime | None]]) -> Sequence[datetime | None]:
+    """Of each entity the newest of its views' times, None where there is none."""
+    if len(times) == 1:
+        return times[0]
+    return [at[0] if at.count(at[0]) == len(at) else max(filter(None, at)) for at in zip(*times, strict=True)]
 
 
 def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

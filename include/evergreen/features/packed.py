@@ -32,7 +32,7 @@ _FIELDS = {code: field for field, code in CODES.items()}
 _LENGTH, _NUMBER = struct.Struct("<I"), struct.Struct("<IIq")
 _STRING, _INT64 = 2, 4  # Feast's numbers of a value's type
 
-Plan = Callable[[bytes], dict[str, Any]]
+Plan = Callable[[bytes], tuple[Any, ...]]  # from a packed value to those wanted, in their order
 
 
 class Keys:
@@ -46,6 +46,13 @@ class Keys:
         """The key of an entity whose join keys, texts or whole numbers, are among the values; None: one of them is."""
         pieces = [values[name] for name in self._names]
         return None if None in pieces else self._prefix + b"".join(map(_value, pieces))
+
+    def of_all(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes | None]:
+        """The key of each entity."""
+        if len(self._names) > 1:
+            return [self.of(row) for row in rows]
+        (name,), prefix = self._names, self._prefix
+        return [None if (value := row[name]) is None else prefix + _value(value) for row in rows]
 
 
 def _value(value: str | int) -> bytes:
@@ -61,29 +68,28 @@ class Reader:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = {named(name): name for name in names}
-        self._wanted = frozenset(names)
+        self._wanted = tuple(names)
         self._plans: dict[bytes, Plan] = {}
         # Mostly the next row was written with the same header.
-        self._latest: tuple[bytes, Plan] = (b"no header", lambda packed: {})
+        self._latest: tuple[bytes, Plan] = (b"no header", lambda packed: ())
+
+    def rows(self, packed: Iterable[bytes]) -> list[tuple[Any, ...]]:
+        """The values of those wanted in each row, in their order; None: null, or a row that lacks it."""
+        header, plan = self._latest
+        found = []
+        for row in packed:
+            if not row.startswith(header):
+                header, plan = self._planned(row)
+            found.append(plan(row))
+        return found
 
     def values(self, packed: bytes) -> dict[str, Any]:
         """Feature → value of those wanted that the row has; None: null."""
-        header, plan = self._latest
-        if packed.startswith(header):
-            return plan(packed)
         if packed[:1] != MARK:
-            from evergreen.features import feast_values  # Feast takes seconds to import, and few rows are its own
-
-            return {
-                name: feast_values.python(value)
-                for name, value in feast_values.stored(packed).items()
-                if name in self._wanted
-            }
-        header = packed[: 3 + 5 * (packed[1] | packed[2] << 8)]
-        if header not in self._plans:
-            self._plans[header] = self._plan(header)
-        self._latest = header, self._plans[header]
-        return self._plans[header](packed)
+            stored = _foreign(packed)
+            return {name: stored[name] for name in self._wanted if name in stored}
+        (row,), has = self.rows([packed]), {crc for _, crc in _described(packed)}
+        return {name: value for (crc, name), value in zip(self._names.items(), row, strict=True) if crc in has}
 
     def protos(self, packed: bytes) -> dict[str, Value]:
         """The same as Feast's values; null is one without a kind."""
@@ -92,34 +98,61 @@ class Reader:
         from evergreen.features import feast_values
 
         if packed[:1] != MARK:
-            return {name: value for name, value in feast_values.stored(packed).items() if name in self._wanted}
+            return {name: value for name, value in feast_values.stored(packed).items() if name in {*self._wanted}}
         fields = {self._names.get(crc): _FIELDS[code.decode()] for code, crc in _described(packed)}
         return {
             name: Value() if value is None else Value(**{fields[name]: value})
             for name, value in self.values(packed).items()
         }
 
+    def _planned(self, packed: bytes) -> tuple[bytes, Plan]:
+        """The header of a row, and how those like it are read."""
+        if packed[:1] != MARK:
+            wanted = self._wanted
+            return b"no header", lambda row: tuple(map(_foreign(row).get, wanted))
+        header = packed[: 3 + 5 * (packed[1] | packed[2] << 8)]
+        if header not in self._plans:
+            self._plans[header] = self._plan(header)
+        self._latest = header, self._plans[header]
+        return self._latest
+
     def _plan(self, header: bytes) -> Plan:
         described = [(code.decode(), self._names.get(crc)) for code, crc in _described(header)]
         bits = -(-len(described) // 8)
         fixed = struct.Struct(f"<{len(header)}x{bits}s{''.join(_STRUCT.get(code, code) for code, _ in described)}")
-        wanted = [(number, name) for number, (_, name) in enumerate(described) if name is not None]
-        texts = [number for number, (code, _) in enumerate(described) if code == TEXT]
-        whole, places = bytes(bits), [(name, number, 1 << number) for number, name in wanted]
-        names, everything = [name for _, name in wanted], len(wanted) == len(described)
+        places = {name: number for number, (_, name) in enumerate(described, 1) if name is not None}
+        texts = [number for number, (code, _) in enumerate(described, 1) if code == TEXT]
+        unpack, end, whole = fixed.unpack_from, fixed.size, bytes(bits)
+        order, aligned = [places.get(name, 0) for name in self._wanted], len(places) == len(described)
+        aligned = aligned and order == [*range(1, 1 + len(described))]
 
-        def plan(packed: bytes) -> dict[str, Any]:
-            missing, *values = fixed.unpack_from(packed)
-            end = fixed.size
+        def plan(packed: bytes) -> tuple[Any, ...]:
+            values = unpack(packed)  # which are null, then the values
+            if texts or values[0] != whole:
+                values = amended(packed, values)
+            return values[1:] if aligned else tuple([values[at] if at else None for at in order])
+
+        def amended(packed: bytes, found: tuple[Any, ...]) -> tuple[Any, ...]:
+            values, start = [*found], end
             for number in texts:
-                start, end = end, end + values[number]
-                values[number] = packed[start:end].decode()
-            if missing == whole and everything:
-                return dict(zip(names, values, strict=True))
-            absent = int.from_bytes(missing, "little")
-            return {name: None if absent & bit else values[number] for name, number, bit in places}
+                after = start + values[number]
+                values[number] = packed[start:after].decode()
+                start = after
+            if values[0] != whole:
+                absent = int.from_bytes(values[0], "little")
+                for number in range(1, len(values)):
+                    if absent >> number - 1 & 1:
+                        values[number] = None
+            return tuple(values)
 
         return plan
+
+
+def _foreign(packed: bytes) -> dict[str, Any]:
+    """Feature → value of a row in Feast's own form: Feast takes seconds to import, and few rows are."""
+    from evergreen.features import feast_values
+
+    return {name: feast_values.python(value) for name, value in feast_values.stored(packed).items()}
 
 
 def _described(header: bytes) -> Iterator[tuple[bytes, int]]:

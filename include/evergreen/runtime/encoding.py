@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,15 +59,21 @@ class Inputs:
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
         """Rows by columns, of features as a request and the online store have them; None and NaN are missing."""
-        codes = [(each.name, each.numbers) for each in self.categories]
-        return np.array(
-            [
-                [numbers.get(row[name], _MISSING) for name, numbers in codes]
-                + [_MISSING if (value := row[name]) is None else value for name in self.numbers]
-                for row in rows
-            ],
-            np.float64,
-        ).reshape(len(rows), len(codes) + len(self.numbers))
+        matrix = np.empty((len(rows), len(self.categories) + len(self.numbers)), np.float64)
+        for at, category in enumerate(self.categories):
+            name, numbers = category.name, category.numbers
+            matrix[:, at] = [numbers.get(row[name], _MISSING) for row in rows]
+        if self.numbers:
+            matrix[:, len(self.categories) :] = [self._numbers(row) for row in rows]  # None becomes NaN
+        return matrix
+
+    @cached_property
+    def _numbers(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+        """The numbers of a row."""
+        if len(self.numbers) == 1:
+            (name,) = self.numbers
+            return lambda row: (row[name],)
+        return itemgetter(*self.numbers)
 
     def encode_frame(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """The same of a frame, as `evergreen.model.rows.inputs` makes it, column by column."""

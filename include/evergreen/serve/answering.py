@@ -8,24 +8,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
-from evergreen.features.online_rows import Rows
+from evergreen.features.online_rows import Known, Rows
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
 from evergreen.spec import ago
 from evergreen.spec.dataset import Freshness
 from evergreen.spec.keyed import Keyed
+from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
 _JSON = msgspec.json.Encoder().encode
 _LONGEST = 500  # characters of why a version failed
-_NONE: dict[str, timedelta] = {}  # of views that are stale
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,19 @@ def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
         its = [at for at, asked in enumerate(requests) if asked.loaded is loaded]
         started = time.perf_counter()
         try:
-            stored = loaded.online.read([entity for at in its for entity in requests[at].entities])
+            stored = loaded.online.known([entity for at in its for entity in requests[at].entities])
         except Exception as error:  # noqa: BLE001  whatever it is, it is of this version alone
             answers.update(dict.fromkeys(its, error))
             continue
         reading = (time.perf_counter() - started) / len(its)
-        rest = iter(stored)
+        start = 0
         for at in its:
-            online = [*islice(rest, len(requests[at].entities))]
+            end = start + len(requests[at].entities)
             try:
-                answers[at] = _made(requests[at], online, reading)
+                answers[at] = _made(requests[at], stored.part(start, end), reading)
             except Exception as error:  # noqa: BLE001  whatever it is, it is of this request alone
                 answers[at] = error
+            start = end
     return [answers[at] for at in range(len(requests))]
 
 
@@ -101,8 +102,8 @@ def answer(asked: Asked, read: Rows | None = None) -> Made:
         ValueError: the version answers with what is no prediction.
     """
     started = time.perf_counter()
-    online = asked.loaded.online.read(asked.entities, read)
-    return _made(asked, online, time.perf_counter() - started)
+    known = asked.loaded.online.known(asked.entities, read)
+    return _made(asked, known, time.perf_counter() - started)
 
 
 def joined(ours: tuple[Asked, Made], others: tuple[Asked, Made]) -> Made:
@@ -158,7 +159,7 @@ def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> 
     ]
 
 
-def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> Made:
+def _made(asked: Asked, known: Known, reading: float) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
     anything about there is no prediction; nor of one whose features are older than a view allows that refuses then.
 
@@ -166,81 +167,123 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> 
         reading: seconds that the features took.
     """
     started = time.perf_counter()
-    loaded, entities, request_id, as_of = asked.loaded, asked.entities, asked.request_id, asked.as_of
+    loaded, entities, as_of = asked.loaded, asked.entities, asked.as_of
     spec, about, problem = loaded.spec, loaded.spec.entity, loaded.problem
     inputs, dated, bounds = loaded.inputs, loaded.dated, loaded.bounds
-    stale = [_stale(bounds, values["views_at"], as_of) for values in online] if bounds else [_NONE] * len(online)
+    stale = _ages(loaded, known, as_of) if bounds else {}
     refused = {
-        at: f"{_named(about, entity)}: {_refusal(bounds, views)}"
-        for at, (entity, views) in enumerate(zip(entities, stale, strict=True))
-        if views and _of(bounds, views, "refuse")
+        at: f"{_named(about, entities[at])}: {_refusal(bounds, views)}"
+        for at, views in stale.items()
+        if _of(bounds, views, "refuse")
     }
-    known = [
-        at for at, values in enumerate(online) if at not in refused and (values["features_at"] is not None or inputs)
-    ]
-    features: list[dict[str, Any]] = [online[at]["features"] for at in known]
-    for at, of_entity in zip(known, features, strict=True):
-        if stale[at]:
-            of_entity.update(_nulls(spec, bounds, stale[at]))
-        for name in inputs:
-            of_entity[name] = entities[at][name]
-        for name, kind in dated.items():
-            of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
-    predictions = loaded.predict(features) if known else None
-    if predictions is not None and not problem.is_answer(predictions, len(known)):
+    answered = [at for at, moment in enumerate(known.features_at) if at not in refused and (moment or inputs)]
+    features = [known.features[at] for at in answered]
+    if stale or inputs or dated:
+        for at, of_entity in zip(answered, features, strict=True):
+            if at in stale:
+                of_entity.update(_nulls(spec, bounds, stale[at]))
+            for name in inputs:
+                of_entity[name] = entities[at][name]
+            for name, kind in dated.items():
+                of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
+    predictions = loaded.predict(features) if features else None
+    if predictions is not None and not problem.is_answer(predictions, len(features)):
         raise ValueError(f"version {loaded.version.number} answered with what is not {problem.answered}")
     seconds = reading + time.perf_counter() - started
     answers = [] if predictions is None else problem.answers(predictions)
     decided = None if predictions is None else problem.classes_of(predictions)
-    answered = dict(zip(known, zip(answers, decided or [None] * len(known), features, strict=True), strict=True))
-    items: list[dict[str, Any]] = []
-    rows, unknown, places, keys, texts = [], [], asked.at, [*about.columns], about.texts(entities)
-    for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
-        item: dict[str, Any] = {name: entity[name] for name in keys}
-        items.append(item)
-        if position not in answered:
-            error = refused.get(position, "")
+    items = _items(asked, known, dict(zip(answered, answers, strict=True)), decided)
+    for at, views in stale.items():
+        if at not in refused:
+            items[at]["stale"] = list(views)
+    unknown = []
+    if len(answered) < len(items):
+        for at in sorted({*range(len(items))}.difference(answered)):
+            error = refused.get(at, "")
             if not error:
-                error = f"unknown {_named(about, entity)}: the online store has no features of it"
+                error = f"unknown {_named(about, entities[at])}: the online store has no features of it"
                 unknown.append(error)
-            item |= {"prediction": None, "features_at": None, "error": error}
-            continue
-        score, of_class, its = answered[position]
-        features_at = values["features_at"]
-        item["prediction"] = score
-        if of_class is not None:
-            item["class"] = of_class
-        item["features_at"] = features_at and features_at.isoformat()
-        if stale[position]:
-            item["stale"] = list(stale[position])
-        rows.append(
-            Prediction(
-                prediction=None if isinstance(score, dict) else score,
-                probabilities=score if isinstance(score, dict) else None,
-                decided=None if of_class is None else str(of_class),
-                model=spec.model,
-                version=loaded.version.number,
-                request_id=request_id,
-                position=places[position],
-                entity=texts[position],
-                as_of=as_of,
-                features_at=features_at,
-                features=its,
-                role=asked.role,
-                rollout=asked.rollout,
-                share=asked.share,
-                seconds=seconds,
-            )
-        )
+            items[at]["error"] = error
     return Made(
         _content(asked, items) if asked.places is None and not asked.explain else b"",
         items,
-        rows,
+        _rows(asked, known, answered, features, answers, decided, seconds),
         unknown,
         list(refused.values()),
-        Counter(view for views in stale for view in views) if any(stale) else {},
+        Counter(view for views in stale.values() for view in views) if stale else {},
         _unseen(loaded.categories, features),
     )
+
+
+def _items(
+    asked: Asked, known: Known, answers: Mapping[int, Answer], decided: Sequence[int] | Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """The items of a response, without what is said of some entities alone.
+
+    Args:
+        answers: by the entity's place among those asked about.
+        decided: the class of each answer.
+    """
+    keys, texts = [*asked.loaded.spec.entity.columns], dict[datetime | None, str | None]()
+    classes = None if decided is None else iter(decided)
+    items = []
+    for at, (entity, moment) in enumerate(zip(asked.entities, known.features_at, strict=True)):
+        item: dict[str, Any] = {name: entity[name] for name in keys}
+        if at not in answers:
+            item["prediction"] = item["features_at"] = None
+        else:
+            item["prediction"] = answers[at]
+            if classes is not None:
+                item["class"] = next(classes)
+            if moment not in texts:  # many are of one moment
+                texts[moment] = None if moment is None else moment.isoformat()
+            item["features_at"] = texts[moment]
+        items.append(item)
+    return items
+
+
+def _rows(
+    asked: Asked,
+    known: Known,
+    answered: Sequence[int],
+    features: Sequence[dict[str, Any]],
+    answers: Sequence[Answer],
+    decided: Sequence[int] | Sequence[str] | None,
+    seconds: float,
+) -> list[Prediction]:
+    """The rows of the prediction log, of the entities that are answered."""
+    loaded, request_id, as_of, moments = asked.loaded, asked.request_id, asked.as_of, known.features_at
+    model, version, by_class = loaded.spec.model, loaded.version.number, loaded.problem.by_class
+    role, rollout, share = asked.role, asked.rollout, asked.share
+    places, texts = asked.at, loaded.spec.entity.texts(asked.entities)
+    return [
+        Prediction(
+            model,
+            version,
+            request_id,
+            places[at],
+            texts[at],
+            as_of,
+            moments[at],
+            its,
+            None if by_class else score,  # type: ignore[arg-type]  # of such a label a number
+            None,
+            score if by_class else None,  # type: ignore[arg-type]  # of such a label class → probability
+            None if of_class is None else str(of_class),
+            role,
+            rollout,
+            share,
+            seconds,
+        )
+        for at, its, score, of_class in zip(answered, features, answers, decided or repeat(None), strict=False)
+    ]
+
+
+def _ages(loaded: Loaded, known: Known, as_of: datetime) -> dict[int, dict[str, timedelta]]:
+    """Of the entities with stale features, by their place, the views, each with the age."""
+    views, bounds = [*loaded.spec.features], loaded.bounds
+    ages = (_stale(bounds, dict(zip(views, at, strict=True)), as_of) for at in zip(*known.views_at, strict=True))
+    return {at: stale for at, stale in enumerate(ages) if stale}
 
 
 def _content(asked: Asked, items: Sequence[Mapping[str, Any]]) -> bytes:
@@ -286,8 +329,10 @@ def _refusal(bounds: Mapping[str, Freshness], stale: Mapping[str, timedelta]) ->
     return f"features too old to predict with: {old}"
 
 
-def _unseen(categories: Mapping[str, frozenset[str]], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
-    found = [
-        name for row in rows for name, seen in categories.items() if row[name] is not None and row[name] not in seen
-    ]
-    return Counter(found) if found else {}
+def _unseen(categories: Mapping[str, frozenset[str]], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for name, seen in categories.items():
+        values = [row[name] for row in rows]
+        if not {*values} <= seen and (count := sum(value is not None and value not in seen for value in values)):
+            found[name] = count
+    return found

@@ -52,7 +52,7 @@ class Beside:
         entities = asked.entities
         if content is not None and not self.alike:
             body: Any = self.loaded.request_type.model_validate_json(content)
-            entities = [entity.model_dump() for entity in body.requested]
+            entities = [vars(entity) for entity in body.requested]
         return replace(self.dealt(asked), loaded=self.loaded, role=self.second.role, entities=entities)
 
     @cached_property

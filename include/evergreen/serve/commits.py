@@ -4,7 +4,7 @@ threads.
 Whatever waits when a connection is free goes with one statement, which commits by itself, so that the rows are in the
 log when the answer is sent. There are two connections: while one group is written the next one forms and goes by the
 other. Only what goes well is done here. Whatever does not (Postgres is away or slow, a value is refused, a day has no
-table yet) goes to `PredictionLog`, whose rules stand once; a row that is there already is left out by its key.
+table yet, a row is there already) goes to `PredictionLog`, whose rules stand once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from psycopg import pq
 
 from evergreen.errors import EvergreenError
 from evergreen.serve.admission import too_busy
-from evergreen.serve.predictions import INSERT, Prediction, PredictionLog, connected, days_of, encoded
+from evergreen.serve.predictions import TABLE, Prediction, PredictionLog, connected, days_of, encoded
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _REST = 25.0  # seconds that `PredictionLog` has for it then
 _AGAIN = 1.0  # seconds until a connection is tried again
 _STATEMENT, _TEXT, _BINARY = b"predictions", 0, 1
 _NUMBERS = itertools.count(1)
-NUMBERED = re.sub("%b", lambda _: f"${next(_NUMBERS)}", INSERT)
+NUMBERED = re.sub("%b", lambda _: f"${next(_NUMBERS)}", TABLE.inserting)
 
 
 @dataclass(slots=True, frozen=True)

@@ -158,7 +158,7 @@ def _entities(loaded: Loaded, content: bytes) -> list[dict[str, Any]] | None:
     requested: Sequence[Any] = body.requested
     if body.as_of is not None or body.explain or len(requested) > SMALL or bodies.twice(content):
         return None
-    return [entity.model_dump() for entity in requested]
+    return [vars(entity) for entity in requested]
 
 
 def _once_more(message: Message, receive: Receive) -> Receive:

@@ -75,7 +75,7 @@ async def _first(
     slot = server.slot(loaded.spec.model)
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
-        entities = [entity.model_dump() for entity in body.requested]
+        entities = [vars(entity) for entity in body.requested]
         asked = Asked(loaded, entities, request.state.id, as_of, slot.role or "champion", explain=body.explain)
         beside = slot.beside
         if beside is not None and beside.champion is not loaded:
