@@ -19,7 +19,8 @@ from benchmarks.document import duration, table
 from benchmarks.measure import in_turns
 from evergreen.database import arrays
 from evergreen.serve import commits
-from evergreen.serve.predictions import TABLE, Prediction, connected, days_of, encoded, make_tables
+from evergreen.serve.drafts import days_of
+from evergreen.serve.predictions import TABLE, Prediction, connected, encoded, make_tables
 
 SIZES = {1: 300, 8: 300, 50: 100, 1000: 20}  # rows at once → times
 _COPY_HEAD, _COPY_TAIL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"

@@ -38,17 +38,15 @@ Rows = Callable[[Sequence[str], Sequence[Sequence[bytes | None]]], list[Row]]  #
 class Known:
     """What the online store knows of the entities of requests, in the order of the requests."""
 
-    features: Sequence[dict[str, Any]]  # of each: name → value or None
+    names: Sequence[str]  # of the features
+    values: Sequence[Sequence[Any]]  # of each entity, in the order of the names; None: null, or not known
     features_at: Sequence[datetime | None]  # the newest event time among the views; None: it knows nothing
     views_at: Sequence[Sequence[datetime | None]]  # of each view, in the spec's order, the event times
-
-    def __len__(self) -> int:
-        return len(self.features)
 
     def part(self, start: int, end: int) -> Known:
         """The entities from a place on, up to another one."""
         of_views = [at[start:end] for at in self.views_at]
-        return Known(self.features[start:end], self.features_at[start:end], of_views)
+        return Known(self.names, self.values[start:end], self.features_at[start:end], of_views)
 
 
 class Features:
@@ -79,11 +77,11 @@ class Features:
         views = dict(zip(self._spec.features, known.views_at, strict=True))
         return [
             {
-                "features": features,
-                "features_at": at,
-                "views_at": {view: times[number] for view, times in views.items()},
+                "features": dict(zip(known.names, row, strict=True)),
+                "features_at": known.features_at[at],
+                "views_at": {view: times[at] for view, times in views.items()},
             }
-            for number, (features, at) in enumerate(zip(known.features, known.features_at, strict=True))
+            for at, row in enumerate(known.values)
         ]
 
     def known(self, requests: Sequence[Mapping[str, Any]], read: Rows | None = None) -> Known:
@@ -99,21 +97,23 @@ class Features:
             ServiceUnavailable: the database does not answer.
         """
         if not self.tables or not requests:
-            return Known([{} for _ in requests], [None] * len(requests), [[] for _ in self.tables])  # nothing to read
-        named = {keys: keys.of_all(requests) for keys in {*self._keys}}
-        wanted = [named[keys] for keys in self._keys]
-        rows = self._rows([list({*keys}) for keys in wanted], read or self._read)
-        # Of each view the times and the values of all entities.
-        times: list[list[datetime | None]] = []
-        values: list[list[tuple[Any, ...]]] = []
-        for number, (keys, reader, names) in enumerate(zip(wanted, self._readers, self._names, strict=True)):
-            its = [row for row in rows if row[0] == number]
-            read_ = dict(zip([row[1] for row in its], reader.rows([row[3] for row in its]), strict=True))
-            moments = {row[1]: row[2] for row in its}
-            nothing = (None,) * len(names)
-            times.append([moments.get(key) for key in keys])  # type: ignore[arg-type]  # None is no key
-            values.append([read_.get(key, nothing) for key in keys])  # type: ignore[arg-type]
-        return Known(self._named(values), _newest(times), times)
+            nothing: tuple[Any, ...] = (None,) * len(self._order[0])
+            return Known(self._order[0], [nothing] * len(requests), [None] * len(requests), [[] for _ in self.tables])
+        keys = {each: each.of_all(requests) for each in {*self._keys}}
+        wanted = [keys[each] for each in self._keys]
+        rows = self._rows([[*dict.fromkeys(each)] for each in wanted], read or self._read)
+        times: list[Sequence[datetime | None]] = []
+        values: list[Sequence[tuple[Any, ...]]] = []
+        for number, (its, reader) in enumerate(zip(wanted, self._readers, strict=True)):
+            _, found, moments, packed = _columns([row for row in rows if row[0] == number])
+            of_rows = reader.rows(packed)
+            if [*found] != its:  # some are not known, or asked for twice, or the store has another order
+                at, of = dict(zip(found, moments, strict=True)), dict(zip(found, of_rows, strict=True))
+                nothing = (None,) * len(self._names[number])
+                moments, of_rows = [at.get(key) for key in its], [of.get(key, nothing) for key in its]
+            times.append(moments)
+            values.append(of_rows)
+        return Known(self._order[0], self._together(values), _newest(times), times)
 
     def _rows(self, keys: Sequence[Sequence[bytes | None]], read: Rows) -> list[Row]:
         doing = f"reading online features of {self._spec.model}"
@@ -130,12 +130,11 @@ class Features:
                     ),
                 ) from error
 
-    def _named(self, of_views: Sequence[Sequence[tuple[Any, ...]]]) -> list[dict[str, Any]]:
-        """Of each entity its features by name, from the values that each view has of it."""
+    def _together(self, of_views: Sequence[Sequence[tuple[Any, ...]]]) -> Sequence[Sequence[Any]]:
+        """Of each entity the values that all views have of it."""
         first, *others = of_views
         rows = [sum(rest, row) for row, *rest in zip(first, *others, strict=True)] if others else first
-        names, in_order = self._order
-        return [dict(zip(names, in_order(row))) for row in rows]  # noqa: B905  to compare lengths costs as much again
+        return [*map(self._order[1], rows)]
 
     @cached_property
     def _order(self) -> tuple[Sequence[str], Callable[[tuple[Any, ...]], Sequence[Any]]]:
@@ -145,6 +144,10 @@ class Features:
         order = sorted(range(len(names)), key=lambda at: (len(names[at]), names[at]))
         in_order = itemgetter(*order) if len(order) > 1 else tuple
         return [names[at].decode() for at in order], in_order
+
+
+def _columns(rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
+    return [*zip(*rows, strict=True)] or [()] * 4
 
 
 def _newest(times: Sequence[Sequence[datetime | None]]) -> Sequence[datetime | None]:

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from evergreen.runtime.encoding import Values
+
 
 class Predictor(Protocol):
     """A version that answers."""
 
     quick: ClassVar[bool]  # whether it takes microseconds for a row, and not milliseconds
 
-    def answer(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    def answer(self, rows: Sequence[Mapping[str, Any]] | Values) -> npt.NDArray[np.float64]:
         """A prediction per row of features, as `spec.problem` describes them; null and NaN are missing."""
         ...
 

@@ -23,6 +23,7 @@ from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.contents import PIPELINE
+from evergreen.runtime.encoding import Values
 from evergreen.spec.kinds import FeatureType
 
 _SCHEMA = "schema.json"  # in skops' format: which types the file holds
@@ -37,9 +38,10 @@ class PipelinePredictor:
     def __init__(self, pipeline: Pipeline, features: Mapping[str, FeatureType]) -> None:
         self._pipeline, self._features = pipeline, features
 
-    def answer(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    def answer(self, rows: Sequence[Mapping[str, Any]] | Values) -> npt.NDArray[np.float64]:
         """An answer per row of features."""
-        return self.predict(inputs(self._features, pd.DataFrame.from_records(list(rows), columns=list(self._features))))
+        records = rows.named() if isinstance(rows, Values) else list(rows)
+        return self.predict(inputs(self._features, pd.DataFrame.from_records(records, columns=list(self._features))))
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """The same of a frame, as `evergreen.model.rows.inputs` makes it."""

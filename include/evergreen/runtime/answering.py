@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from evergreen.runtime.encoding import ABOUT, INPUT, OUTPUT, Inputs
+from evergreen.runtime.encoding import ABOUT, INPUT, OUTPUT, Inputs, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ class GraphPredictor:
         about = self._session.get_modelmeta().custom_metadata_map[ABOUT]
         self._inputs = Inputs.of_json(json.loads(about))
 
-    def answer(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    def answer(self, rows: Sequence[Mapping[str, Any]] | Values) -> npt.NDArray[np.float64]:
         """An answer per row of features."""
         return self._run(self._inputs.encode(rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
 INPUT, OUTPUT = "inputs", "answers"  # a graph's names of them
 ABOUT = "evergreen"  # the key of a graph's metadata that says what its columns are
 _MISSING = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Rows of features without their names, which stand once."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def named(self, start: int = 0, end: int | None = None) -> list[dict[str, Any]]:
+        """The features of the rows from a place on, up to another one, by name."""
+        names = self.names
+        return [dict(zip(names, row)) for row in self.rows[start:end]]  # noqa: B905  to compare lengths costs as much again
+
+    def column(self, name: str) -> list[Any]:
+        """A feature of all rows."""
+        at = self.names.index(name)
+        return [row[at] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -57,23 +78,19 @@ class Inputs:
         """What `to_json` was made of."""
         return cls(tuple(Category(**each) for each in kept["categories"]), tuple(kept["numbers"]))
 
-    def encode(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    def encode(self, rows: Sequence[Mapping[str, Any]] | Values) -> npt.NDArray[np.float64]:
         """Rows by columns, of features as a request and the online store have them; None and NaN are missing."""
-        matrix = np.empty((len(rows), len(self.categories) + len(self.numbers)), np.float64)
+        names = {} if not isinstance(rows, Values) else {name: place for place, name in enumerate(rows.names)}
+        of: Sequence[Any] = rows.rows if isinstance(rows, Values) else rows
+        matrix = np.empty((len(of), len(self.categories) + len(self.numbers)), np.float64)
         for at, category in enumerate(self.categories):
-            name, numbers = category.name, category.numbers
-            matrix[:, at] = [numbers.get(row[name], _MISSING) for row in rows]
+            key, numbers = names.get(category.name, category.name), category.numbers
+            matrix[:, at] = [numbers.get(row[key], _MISSING) for row in of]
         if self.numbers:
-            matrix[:, len(self.categories) :] = [self._numbers(row) for row in rows]  # None becomes NaN
+            keys = [names.get(name, name) for name in self.numbers]
+            several = itemgetter(*keys) if len(keys) > 1 else lambda row: (row[keys[0]],)
+            matrix[:, len(self.categories) :] = [*map(several, of)]  # None becomes NaN
         return matrix
-
-    @cached_property
-    def _numbers(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-        """The numbers of a row."""
-        if len(self.numbers) == 1:
-            (name,) = self.numbers
-            return lambda row: (row[name],)
-        return itemgetter(*self.numbers)
 
     def encode_frame(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """The same of a frame, as `evergreen.model.rows.inputs` makes it, column by column."""

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # servers of several processes: this is one, and to count there takes several times as long.
     for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR", "prometheus_multiproc_dir"):
         os.environ.pop(name, None)
-    # A request of a thousand entities makes some ten thousand objects, none of them in a circle: to look for circles ten
-    # times meanwhile, as Python does, takes a tenth of its time.
+    # A request of a thousand entities makes some ten thousand objects, none of them in a circle: to look for circles
+    # ten times meanwhile, as Python does, takes a tenth of its time.
     gc.set_threshold(20_000, *gc.get_threshold()[1:])
     if options.until_stdin_closes:
         threading.Thread(target=_end_with_parent, daemon=True).start()

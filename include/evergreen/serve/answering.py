@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import repeat
 from typing import Any
 
 import msgspec
 
 from evergreen.features.online_rows import Known, Rows
 from evergreen.quoting import shown
+from evergreen.runtime.encoding import Values
 from evergreen.serve.loaded import Loaded
-from evergreen.serve.predictions import Prediction
+from evergreen.serve.predictions import ROWS_A_PIECE, Prediction
 from evergreen.spec import ago
 from evergreen.spec.dataset import Freshness
 from evergreen.spec.keyed import Keyed
@@ -92,18 +92,19 @@ def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
     return [answers[at] for at in range(len(requests))]
 
 
-def answer(asked: Asked, read: Rows | None = None) -> Made:
+def answer(asked: Asked, read: Rows | None = None, send: Callable[[Sequence[Prediction]], None] | None = None) -> Made:
     """The answer to a request.
 
     Args:
         read: reads the rows of the online store; None: as its version does.
+        send: takes the rows of the log as they are made: all predictions are there by then, and may be answered.
 
     Raises:
         ValueError: the version answers with what is no prediction.
     """
     started = time.perf_counter()
     known = asked.loaded.online.known(asked.entities, read)
-    return _made(asked, known, time.perf_counter() - started)
+    return _made(asked, known, time.perf_counter() - started, send)
 
 
 def joined(ours: tuple[Asked, Made], others: tuple[Asked, Made]) -> Made:
@@ -159,7 +160,9 @@ def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> 
     ]
 
 
-def _made(asked: Asked, known: Known, reading: float) -> Made:
+def _made(
+    asked: Asked, known: Known, reading: float, send: Callable[[Sequence[Prediction]], None] | None = None
+) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
     anything about there is no prediction; nor of one whose features are older than a view allows that refuses then.
 
@@ -177,21 +180,36 @@ def _made(asked: Asked, known: Known, reading: float) -> Made:
         if _of(bounds, views, "refuse")
     }
     answered = [at for at, moment in enumerate(known.features_at) if at not in refused and (moment or inputs)]
-    features = [known.features[at] for at in answered]
+    values = Values(known.names, known.values)
+    if len(answered) < len(entities):
+        values = Values(known.names, [known.values[at] for at in answered])
+    adapted: list[dict[str, Any]] | None = None  # their features, where they are not just what the store has
     if stale or inputs or dated:
-        for at, of_entity in zip(answered, features, strict=True):
+        adapted = values.named()
+        for at, of_entity in zip(answered, adapted, strict=True):
             if at in stale:
                 of_entity.update(_nulls(spec, bounds, stale[at]))
             for name in inputs:
                 of_entity[name] = entities[at][name]
             for name, kind in dated.items():
                 of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
-    predictions = loaded.predict(features) if features else None
-    if predictions is not None and not problem.is_answer(predictions, len(features)):
+    predictions = loaded.predict(values if adapted is None else adapted) if answered else None
+    if predictions is not None and not problem.is_answer(predictions, len(answered)):
         raise ValueError(f"version {loaded.version.number} answered with what is not {problem.answered}")
     seconds = reading + time.perf_counter() - started
     answers = [] if predictions is None else problem.answers(predictions)
     decided = None if predictions is None else problem.classes_of(predictions)
+    rows: list[Prediction] = []
+    of_class = [None] * len(answered) if decided is None else [str(each) for each in decided]
+    texts = about.texts(entities)
+    for start in range(0, len(answered), ROWS_A_PIECE):
+        end = start + ROWS_A_PIECE
+        features = values.named(start, end) if adapted is None else adapted[start:end]
+        given = zip(answered[start:end], features, answers[start:end], of_class[start:end], strict=True)
+        piece = _rows(asked, known, given, texts, seconds)
+        if send is not None:
+            send(piece)
+        rows += piece
     items = _items(asked, known, dict(zip(answered, answers, strict=True)), decided)
     for at, views in stale.items():
         if at not in refused:
@@ -207,11 +225,16 @@ def _made(asked: Asked, known: Known, reading: float) -> Made:
     return Made(
         _content(asked, items) if asked.places is None and not asked.explain else b"",
         items,
-        _rows(asked, known, answered, features, answers, decided, seconds),
+        rows,
         unknown,
         list(refused.values()),
         Counter(view for views in stale.values() for view in views) if stale else {},
-        _unseen(loaded.categories, features),
+        _unseen(
+            {
+                name: (values.column(name) if adapted is None else [row[name] for row in adapted], seen)
+                for name, seen in loaded.categories.items()
+            }
+        ),
     )
 
 
@@ -245,17 +268,19 @@ def _items(
 def _rows(
     asked: Asked,
     known: Known,
-    answered: Sequence[int],
-    features: Sequence[dict[str, Any]],
-    answers: Sequence[Answer],
-    decided: Sequence[int] | Sequence[str] | None,
+    answered: Iterable[tuple[int, dict[str, Any], Answer, str | None]],
+    texts: Sequence[str],
     seconds: float,
 ) -> list[Prediction]:
-    """The rows of the prediction log, of the entities that are answered."""
+    """Rows of the prediction log.
+
+    Args:
+        answered: place of the entity among those asked about, its features, the answer, and the class decided on.
+        texts: the keys of the entities.
+    """
     loaded, request_id, as_of, moments = asked.loaded, asked.request_id, asked.as_of, known.features_at
     model, version, by_class = loaded.spec.model, loaded.version.number, loaded.problem.by_class
-    role, rollout, share = asked.role, asked.rollout, asked.share
-    places, texts = asked.at, loaded.spec.entity.texts(asked.entities)
+    role, rollout, share, places = asked.role, asked.rollout, asked.share, asked.at
     return [
         Prediction(
             model,
@@ -265,17 +290,17 @@ def _rows(
             texts[at],
             as_of,
             moments[at],
-            its,
+            features,
             None if by_class else score,  # type: ignore[arg-type]  # of such a label a number
             None,
             score if by_class else None,  # type: ignore[arg-type]  # of such a label class → probability
-            None if of_class is None else str(of_class),
+            of_class,
             role,
             rollout,
             share,
             seconds,
         )
-        for at, its, score, of_class in zip(answered, features, answers, decided or repeat(None), strict=False)
+        for at, features, score, of_class in answered
     ]
 
 
@@ -329,10 +354,10 @@ def _refusal(bounds: Mapping[str, Freshness], stale: Mapping[str, timedelta]) ->
     return f"features too old to predict with: {old}"
 
 
-def _unseen(categories: Mapping[str, frozenset[str]], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+def _unseen(categories: Mapping[str, tuple[Sequence[str | None], frozenset[str]]]) -> Mapping[str, int]:
+    """Category → how many of its values, given first, the version was not trained with, which are given then."""
     found: dict[str, int] = {}
-    for name, seen in categories.items():
-        values = [row[name] for row in rows]
+    for name, (values, seen) in categories.items():
         if not {*values} <= seen and (count := sum(value is not None and value not in seen for value in values)):
             found[name] = count
     return found

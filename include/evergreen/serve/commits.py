@@ -23,7 +23,8 @@ from psycopg import pq
 
 from evergreen.errors import EvergreenError
 from evergreen.serve.admission import too_busy
-from evergreen.serve.predictions import TABLE, Prediction, PredictionLog, connected, days_of, encoded
+from evergreen.serve.drafts import days_of
+from evergreen.serve.predictions import TABLE, Prediction, PredictionLog, connected, encoded
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,8 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from evergreen.runtime.encoding import Values
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -38,7 +40,7 @@ class Loaded:
     rows: Rows | None = None  # reads the online store; None: by itself
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    def predict(self, features: Sequence[dict[str, Any]] | Values) -> npt.NDArray[np.float64]:
         """A prediction for each row of features, as `spec.problem` describes them."""
         return self.predictor.answer(features)
 

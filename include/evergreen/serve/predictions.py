@@ -14,6 +14,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
@@ -26,15 +27,15 @@ from evergreen.database import Stored, Table
 from evergreen.database.arrays import COPY_HEAD, COPY_TAIL, Array, ArrayDumper, binary
 from evergreen.database.arrays import rows as in_binary
 from evergreen.errors import ServiceUnavailable
-from evergreen.interval import in_utc
 from evergreen.serve import idempotency
+from evergreen.serve.drafts import Draft, Waiting, Withdrawn, days_of
 from evergreen.serve.idempotency import Answer
 from evergreen.spec.problem import Answer as Answered
 
 log = logging.getLogger(__name__)
 
 _ROWS_A_COMMIT = 5_000
-_ROWS_A_PIECE = 100  # that are encoded while Postgres writes those before
+ROWS_A_PIECE = 100  # that are encoded while Postgres writes those before
 _MANY = 50  # rows that are copied; an insert of fewer is prepared
 _ROWS_WAITING = 50_000  # more than this and the database does not keep up: refuse rather than pile up
 
@@ -96,15 +97,6 @@ _BOUNDED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class _Request:
-    """A request's rows, and who waits for them."""
-
-    rows: Sequence[Prediction]
-    answer: Answer | None  # to remember
-    done: Future[Answer | None]  # the answer that stands under the key
-
-
 def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
     """What clients were answered with `as_of` in [start, end), oldest first."""
     order = "order by as_of, request_id, position, version"
@@ -150,12 +142,6 @@ def write_late(rows: Sequence[Prediction]) -> None:
         TABLE.insert(connection, rows)
 
 
-def days_of(rows: Iterable[Prediction]) -> set[tuple[str, date]]:
-    """The models of rows, each with the days that have a table of their own."""
-    moments = {(row.model, row.as_of) for row in rows}  # one of each request
-    return {(model, in_utc(moment).date()) for model, moment in moments}
-
-
 def connected() -> psycopg.Connection:
     """A connection to write the log by, with bounds on what it waits for."""
     connection = psycopg.connect(database.url(), autocommit=True, **_BOUNDED)
@@ -173,18 +159,19 @@ def _columns(rows: Sequence[Prediction]) -> list[tuple[Any, ...]]:
     return [*zip(*map(_VALUES, rows), strict=True)] or [()] * len(_KINDS)
 
 
-def _insert(connection: psycopg.Connection, rows: Sequence[Prediction]) -> None:
+def _insert(connection: psycopg.Connection, requests: Iterable[Waiting[Prediction]]) -> None:
     """All or none, by itself or in the transaction that is open; those that are there are left out."""
-    connection.execute(INSERT, encoded(rows), prepare=True)
+    connection.execute(INSERT, encoded([row for request in requests for row in request.rows]), prepare=True)
 
 
-def _copy(connection: psycopg.Connection, rows: Sequence[Prediction]) -> None:
-    """The same where none is there, else it fails: of many rows in two thirds of the time. Postgres writes the first
-    ones while the next ones are encoded."""
+def _copy(connection: psycopg.Connection, requests: Iterable[Waiting[Prediction]]) -> None:
+    """The same where none is there, else it fails: of many rows in half the time. Postgres writes the first ones while
+    the next ones are encoded, or made."""
     with connection.cursor() as cursor, cursor.copy(TABLE.copying.encode()) as copy:
         copy.write(COPY_HEAD)
-        for start in range(0, len(rows), _ROWS_A_PIECE):
-            copy.write(in_binary(_KINDS, _columns(rows[start : start + _ROWS_A_PIECE])))
+        for rows in (rows for request in requests for rows in request.pieces):
+            for start in range(0, len(rows), ROWS_A_PIECE):
+                copy.write(in_binary(_KINDS, _columns(rows[start : start + ROWS_A_PIECE])))
         copy.write(COPY_TAIL)
 
 
@@ -209,7 +196,7 @@ class PredictionLog:
     ) -> None:
         self._keep = keep
         self._waits = waiting
-        self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Waiting[Prediction] | None] = queue.SimpleQueue()
         self._rows = 0  # waiting or being written
         self._counting = threading.Lock()
         self._closed = False
@@ -231,10 +218,23 @@ class PredictionLog:
             full = self._rows + len(rows) > _ROWS_WAITING
             if not full and not self._closed:
                 self._rows += len(rows)
-                self._waiting.put(_Request(rows, answer, done))
+                self._waiting.put(Waiting(rows, answer, done))
                 return done
         done.set_exception(_unwritten(f"{_ROWS_WAITING:,} rows are waiting" if full else "the log is closed"))
         return done
+
+    def draft(self, model: str, as_of: datetime, most: int) -> Draft[Prediction]:
+        """The rows of a request that is still being worked on, which are sent as they are made."""
+        return Draft(model, as_of, most, self._begin)
+
+    def _begin(self, draft: Draft[Prediction]) -> bool:
+        """Take the rows of a draft; whether there is room."""
+        with self._counting:
+            room = self._rows + draft.most <= _ROWS_WAITING and not self._closed and not self._waits()
+            if room:
+                self._rows += draft.most
+                self._waiting.put(Waiting(draft, None, draft.done))
+        return room
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -252,7 +252,7 @@ class PredictionLog:
         if self._connection is not None:
             self._connection.close()
 
-    def _settle(self, requests: list[_Request]) -> None:
+    def _settle(self, requests: list[Waiting[Prediction]]) -> None:
         """Commit requests together, and tell each."""
         standing: dict[str, Answer] = {}
         failure = None
@@ -269,10 +269,11 @@ class PredictionLog:
                 for request in requests:
                     self._settle([request])
                 return
-            log.exception("a request's predictions cannot be written")
+            if not isinstance(error, Withdrawn):
+                log.exception("a request's predictions cannot be written")
             failure = _unwritten(f"{type(error).__name__}: {error}".strip())
         with self._counting:
-            self._rows -= sum(len(request.rows) for request in requests)
+            self._rows -= sum(request.most for request in requests)
         for request in requests:
             if request.done.set_running_or_notify_cancel():
                 if failure is not None and id(request) not in kept:
@@ -281,30 +282,38 @@ class PredictionLog:
                     ours = request.answer
                     request.done.set_result(ours and standing.get(ours.request_id, ours))
 
-    def _kept(self, requests: list[_Request]) -> set[int]:
+    def _kept(self, requests: list[Waiting[Prediction]]) -> set[int]:
         """The requests whose rows are on disk now. Not those with a key: no other server would know it."""
         keyless = [request for request in requests if request.answer is None]
         if self._keep is None or not keyless:
             return set()
         try:
-            fits = self._keep([row for request in keyless for row in request.rows])
+            rows: list[Prediction] = []
+            for request in keyless:
+                with suppress(Withdrawn):  # nobody waits for it
+                    rows += request.rows
+            fits = self._keep(rows)
         except OSError as error:
             log.error("predictions cannot be kept on disk: %s", error)
             return set()
         return {id(request) for request in keyless} if fits else set()
 
-    def _take(self) -> tuple[list[_Request], bool]:
+    def _take(self) -> tuple[list[Waiting[Prediction]], bool]:
         """What is waiting, at least one request; and whether the log was closed after it."""
-        taken: list[_Request] = []
+        taken: list[Waiting[Prediction]] = []
         item = self._waiting.get()
         while item is not None:
             taken.append(item)
-            if sum(len(request.rows) for request in taken) >= _ROWS_A_COMMIT or self._waiting.empty():
+            if (
+                isinstance(item.given, Draft)  # nobody else waits for its end
+                or sum(request.most for request in taken) >= _ROWS_A_COMMIT
+                or self._waiting.empty()
+            ):
                 return taken, False
             item = self._waiting.get()
         return taken, True
 
-    def _commit(self, requests: list[_Request]) -> dict[str, Answer]:
+    def _commit(self, requests: list[Waiting[Prediction]]) -> dict[str, Answer]:
         """Commit requests; once more on a new connection when it fails, since the old one may be stale. By then rows
         may be there: nobody knows whether a commit that failed was one.
 
@@ -322,7 +331,7 @@ class PredictionLog:
                 if self._connection is None:
                     self._connection = connected()
                 self._take_days(self._connection, requests)
-                many = sum(len(request.rows) for request in requests) > _MANY
+                many = sum(request.most for request in requests) > _MANY
                 return _write(self._connection, requests, _copy if many and not again else _insert)
             except psycopg.DataError:
                 raise
@@ -334,29 +343,29 @@ class PredictionLog:
                 self._connection = None
         raise _unwritten(str(failure).strip())
 
-    def _take_days(self, connection: psycopg.Connection, requests: list[_Request]) -> None:
+    def _take_days(self, connection: psycopg.Connection, requests: list[Waiting[Prediction]]) -> None:
         """Make the tables of days that have none yet: about once per day and model."""
-        new = days_of(row for request in requests for row in request.rows) - self._taken
+        new = set[tuple[str, date]]().union(*(request.days for request in requests)) - self._taken
         make_tables(connection, new)
         self._taken |= new
 
 
 def _write(
     connection: psycopg.Connection,
-    requests: list[_Request],
-    rows_written: Callable[[psycopg.Connection, Sequence[Prediction]], None],
+    requests: list[Waiting[Prediction]],
+    write_rows: Callable[[psycopg.Connection, Iterable[Waiting[Prediction]]], None],
 ) -> dict[str, Answer]:
     answers = [request.answer for request in requests if request.answer is not None]
     if not answers:
-        rows_written(connection, [row for request in requests for row in request.rows])
+        write_rows(connection, requests)
         return {}
     with connection.transaction():
         # In the keys' order: two servers with the same keys wait for each other instead of deadlocking.
         ours = idempotency.remember(connection, sorted(answers, key=lambda a: (a.model, a.key)))
         late = {(a.model, a.key): a.request_id for a in answers if a.request_id not in ours}
         elsewhere = set(late.values())
-        rows = [row for request in requests for row in request.rows if row.request_id not in elsewhere]
-        rows_written(connection, rows)
+        ours_too = [each for each in requests if each.answer is None or each.answer.request_id not in elsewhere]
+        write_rows(connection, ours_too)
         if not late:
             return {}
         standing = idempotency.standing(connection, late)

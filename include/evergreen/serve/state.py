@@ -15,6 +15,7 @@ from evergreen.serve.answering import Asked, Made, answer, answer_together
 from evergreen.serve.batches import Batches
 from evergreen.serve.commits import Commits
 from evergreen.serve.data import Data
+from evergreen.serve.drafts import Draft
 from evergreen.serve.following import Following
 from evergreen.serve.guards import Guards
 from evergreen.serve.idempotency import Memory
@@ -22,7 +23,7 @@ from evergreen.serve.keyring import Keyring
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Models
-from evergreen.serve.predictions import PredictionLog, write_late
+from evergreen.serve.predictions import Prediction, PredictionLog, write_late
 from evergreen.serve.pulse import Pulse
 from evergreen.serve.shadows import Shadows
 from evergreen.serve.slot import Slot
@@ -171,15 +172,19 @@ class ServingState(State):
         """Where a request of so many entities is answered."""
         return self.small if entities <= SMALL else self.large
 
-    async def worked(self, asked: Asked) -> Made:
+    async def worked(self, asked: Asked, draft: Draft[Prediction] | None = None) -> Made:
         """The answer of the version that is asked.
+
+        Args:
+            draft: takes the rows of a large request as they are made.
 
         Raises:
             HTTPException: 503, the server is too busy.
         """
         if asked.loaded.quick and len(asked.entities) <= SMALL:
             return await self.together.run(asked)
-        return await self.pipeline(len(asked.entities)).lane.run(answer, asked)
+        send = None if draft is None else draft.add
+        return await self.pipeline(len(asked.entities)).lane.run(answer, asked, send=send)
 
     async def worked_beside(self, asked: Asked) -> Made:
         """The same of a version beside the champion, by threads of its own."""

@@ -12,15 +12,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from evergreen.serve import deadlines, dealing
-from evergreen.serve.admission import Client, too_busy
+from evergreen.serve.admission import SMALL, Client, too_busy
 from evergreen.serve.answering import Asked, Made
 from evergreen.serve.bodies import read
 from evergreen.serve.clients import source
+from evergreen.serve.drafts import Draft
 from evergreen.serve.explained import explained
 from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.messages import Body
-from evergreen.serve.predictions import PredictionLog
+from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.serve.state import ServingState, SharedServing
 from evergreen.settings import settings
 
@@ -39,18 +40,18 @@ async def predict(model: str, request: Request, server: SharedServing) -> Respon
     server.slot(model)  # else nothing about it is worth looking up
     deadlines.begin(request.headers)
     header = request.headers.get(HEADER)
-    with server.clients.request(who) as client, ExitStack() as key_held:
+    with server.clients.request(who) as client, ExitStack() as held:
         content, keyed = await request.body(), None
         paid = server.clients.read(client, len(content))
         if header is not None:
             keyed = Answer(model, key_of(header), digest(content), request.state.id, b"")
             server.memory.begin(model, keyed.key)
-            key_held.callback(server.memory.end, model, keyed.key)
+            held.callback(server.memory.end, model, keyed.key)
             async with server.clients.lookup(client):
                 remembered = await server.lookups.run(server.memory.find, model, keyed.key)
             if remembered is not None:
                 return _again(request, server, same(remembered, keyed.body))
-        return await _first(request, server, server.serving(model), client, paid, keyed, key_held)
+        return await _first(request, server, server.serving(model), client, paid, keyed, held)
 
 
 def route() -> APIRoute:
@@ -66,7 +67,7 @@ async def _first(
     client: Client,
     paid: int,
     keyed: Answer | None,
-    key_held: ExitStack,
+    held: ExitStack,
 ) -> Response:
     """Answer a request that is not known yet."""
     body: Body = await read(request, loaded.request_type)  # type: ignore[assignment]  # its type is made from the spec
@@ -80,14 +81,21 @@ async def _first(
         beside = slot.beside
         if beside is not None and beside.champion is not loaded:
             beside = None  # one of them was swapped a moment ago
+        draft = None
         if beside is None:
-            made = await server.worked(asked)
+            if keyed is None and count > SMALL:
+                draft = pipeline.log.draft(slot.model, as_of, count)
+                held.callback(draft.withdraw)  # unless it is committed
+            made = await server.worked(asked, draft)
         else:
             made = await dealing.answered(server, asked, beside, await request.body())
         now, anew = slot.current, asked
         if now is not None and now is not loaded and now.takes(loaded):
             # It waited while another version took the place: what was rolled back from answers no more, however late.
             anew = replace(asked, loaded=now, role=slot.role or "champion")
+            if draft is not None:
+                draft.withdraw()
+                draft = None
             made = await server.worked(anew)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(slot.model, made)
@@ -96,7 +104,7 @@ async def _first(
             raise HTTPException(404, made.unknown[0])
         if body.explain:
             made = await server.large.lane.run(explained, anew, made)
-        standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), key_held)
+        standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), held, draft)
     if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
         return _again(request, server, same(standing, keyed.body))  # a server beside this one was faster
     server.metrics.predicted(slot.model, made)
@@ -105,15 +113,25 @@ async def _first(
     return Response(made.content, media_type="application/json")
 
 
-async def _logged(log: PredictionLog, made: Made, keyed: Answer | None, key_held: ExitStack) -> Answer | None:
-    """Wait until the rows are committed, and with them the answer that stands under the key, if there is one."""
+async def _logged(
+    log: PredictionLog, made: Made, keyed: Answer | None, held: ExitStack, draft: Draft[Prediction] | None
+) -> Answer | None:
+    """Wait until the rows are committed, and with them the answer that stands under the key, if there is one.
+
+    Args:
+        draft: has the rows already; None: they are not sent yet.
+    """
     if not made.rows and keyed is None:
         return None
     deadlines.keep()
-    committed = log.append([*made.rows, *made.failed], keyed)
+    if draft is not None and draft.begun:
+        draft.commit()
+        committed = draft.done
+    else:
+        committed = log.append([*made.rows, *made.failed], keyed)
     # A client that is told to ask again must not be faster than a commit that is still on its way.
-    held = key_held.pop_all()
-    committed.add_done_callback(lambda _: held.close())
+    until_then = held.pop_all()
+    committed.add_done_callback(lambda _: until_then.close())
     try:
         return await deadlines.wait(asyncio.wrap_future(committed), _LOG_PATIENCE)
     except TimeoutError:
