@@ -78,6 +78,12 @@ def test_only_what_is_wanted_and_there_is_read_whatever_the_order() -> None:
     (packed,) = packing.pack(FIELDS, table([(1.5, None, True, "plus", "Île")])).to_pylist()
     assert Reader(["région", "newer", "purchases"]).values(packed) == {"région": "Île", "purchases": None}
     assert Reader([]).values(packed) == {}
+    old = Map(val={"region": Value(string_val="x")}).SerializeToString()
+    assert Reader(["région", "newer", "purchases"]).rows([packed, old, packed]) == [
+        ("Île", None, None),
+        (None, None, None),
+        ("Île", None, None),
+    ]
 
 
 def test_a_view_without_features_is_packed_too() -> None:

@@ -83,6 +83,20 @@ def test_rows_are_read_as_they_were_written_by_either_way(home: Settings) -> Non
             assert vars(found) == expected
 
 
+def test_rows_that_are_there_already_are_left_out(home: Settings) -> None:
+    async def work(commits: Commits, log: PredictionLog) -> None:
+        await commits.append(rows("first"))
+        await asyncio.gather(*(commits.append(rows(name, value)) for name, value in (("first", 2.0), ("second", 1.0))))
+
+    run(work)
+    with psycopg.connect(home.database_url("evergreen")) as connection:
+        read = TABLE.select(connection, "where model = 'shop' order by request_id")
+    assert [(row.request_id, row.features) for row in read] == [
+        ("first", {"minutes": 1.0}),
+        ("second", {"minutes": 1.0}),
+    ]
+
+
 def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settings) -> None:
     async def work(commits: Commits, log: PredictionLog) -> None:
         await commits.append(rows("first"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -18,10 +18,11 @@ from evergreen.registry import artifacts
 from evergreen.serve import answering
 from evergreen.serve.admission import SMALL
 from evergreen.serve.app import create_serving_app
+from evergreen.serve.drafts import Draft
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.hot import BYTES, Hot
 from evergreen.serve.models import Models
-from evergreen.serve.predictions import of_request
+from evergreen.serve.predictions import Prediction, of_request
 from evergreen.serve.state import ServingState
 
 from .conftest import CUSTOMERS, ServedModel, at, customer, put_online, until
@@ -206,3 +207,42 @@ def test_an_answer_without_the_versions_reference_says_so(shop: Shop, monkeypatc
         "scale": "probability",
         "reason": "the version's reference cannot be read: MLflow is away",
     }
+
+
+def test_a_large_request_is_answered_and_logged_whole(shop: Shop) -> None:
+    numbers = [*range(CUSTOMERS), *range(CUSTOMERS)]
+    asked = [{"customer_id": customer(number)} for number in numbers]
+    asked[7] = {"customer_id": "nobody"}
+    large = shop.slow(json.dumps({"entities": asked})).json()
+    few = {item["customer_id"]: item for item in shop.hot(body(*range(CUSTOMERS))).json()["predictions"]}
+    assert [item for at, item in enumerate(large["predictions"]) if at != 7] == [
+        few[customer(number)] for at, number in enumerate(numbers) if at != 7
+    ]
+    assert "the online store has no features of it" in large["predictions"][7]["error"]
+    logged = shop.served.logged()
+    rows = {place: row for (request, place), row in logged.items() if request == large["request_id"]}
+    assert [*sorted(rows)] == [at for at in range(len(asked)) if at != 7]
+    first, again = rows[0], rows[CUSTOMERS]
+    assert (first.entity, first.features, first.prediction) == (again.entity, again.features, again.prediction)
+    assert first.seconds == again.seconds, "of the whole request"
+
+
+def test_a_large_request_during_which_the_version_is_replaced_is_logged_by_the_one_that_answers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, drafts = shop.state.models.slots[shop.served.name], list[Draft[Prediction]]()
+    assert slot.current is not None
+    other = replace(slot.current, version=replace(slot.current.version, number=2))
+    add = Draft.add
+
+    def swapped(draft: Draft[Prediction], rows: Sequence[Prediction]) -> None:
+        add(draft, rows)
+        drafts.append(draft)
+        slot.current = other
+
+    monkeypatch.setattr(Draft, "add", swapped)
+    asked = {"entities": [{"customer_id": customer(number)} for number in range(CUSTOMERS)] * 2}
+    answer = shop.slow(json.dumps(asked)).json()
+    assert drafts and drafts[0].begun and answer["version"] == 2
+    versions = [row.version for (request, _), row in shop.served.logged().items() if request == answer["request_id"]]
+    assert versions == [2] * 2 * CUSTOMERS
