@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,10 +22,6 @@ from evergreen.serve.drafts import days_of
 from evergreen.serve.predictions import TABLE, Prediction, connected, encoded, make_tables
 
 SIZES = {1: 300, 8: 300, 50: 100, 1000: 20}  # rows at once → times
-_COPY_HEAD, _COPY_TAIL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-_COUNT = struct.Struct("!h").pack(len(TABLE.inserted))
-_NULL = struct.pack("!i", -1)
-
 Rows = Callable[[int], list[Prediction]]
 
 
@@ -49,7 +44,9 @@ def run(model: str, features: dict[str, dict[str, Any]], folder: Path) -> str:
         prepared.pgconn.prepare(b"log", commits.NUMBERED.encode())
         ways: dict[str, Callable[[int], object]] = {
             "`insert … select from unnest`, arrays by psycopg": lambda size: TABLE.insert(connection, rows(size)),
-            "the same, prepared, arrays by `database.arrays`": lambda size: _insert(prepared, rows(size)),
+            "the same, prepared, no rule for rows that are there, arrays by `database.arrays`": lambda size: _insert(
+                prepared, rows(size)
+            ),
             "binary `COPY`": lambda size: _copy(connection, rows(size)),
             "a file of this machine, appended and `fdatasync`ed": lambda size: append(rows(size)),
         }
@@ -67,17 +64,12 @@ def _insert(connection: psycopg.Connection, rows: list[Prediction]) -> None:
 
 
 def _copied(rows: list[Prediction]) -> bytes:
-    columns = [
-        [_NULL if (value := getattr(row, column.name)) is None else arrays.value(column.kind, value) for row in rows]
-        for column in TABLE.inserted
-    ]
-    return _COPY_HEAD + b"".join(_COUNT + b"".join(fields) for fields in zip(*columns, strict=True)) + _COPY_TAIL
+    columns = [[getattr(row, column.name) for row in rows] for column in TABLE.inserted]
+    return arrays.COPY_HEAD + arrays.rows([column.kind for column in TABLE.inserted], columns) + arrays.COPY_TAIL
 
 
 def _copy(connection: psycopg.Connection, rows: list[Prediction]) -> None:
-    names = ", ".join(column.name for column in TABLE.inserted)
-    statement = f"copy {TABLE.name} ({names}) from stdin (format binary)".encode()
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with connection.cursor() as cursor, cursor.copy(TABLE.copying.encode()) as copy:
         copy.write(_copied(rows))
 
 

@@ -68,11 +68,6 @@ _KINDS: Mapping[str, tuple[int, Callable[[Any], bytes]]] = {
 _EQUAL_ALIKE = frozenset({"bigint", "bytea", "integer", "text", "timestamptz"})
 
 
-def value(kind: str, value: Any) -> bytes:
-    """A value that is not null, in binary, its length before it; raises as `binary` does."""
-    return _KINDS[kind][1](value)
-
-
 def binary(kind: str, values: Sequence[Any]) -> bytes:
     """An array of values of one of Postgres' types, None where they are null.
 
