@@ -40,9 +40,9 @@ _MANY = 50  # rows that are copied; an insert of fewer is prepared
 _ROWS_WAITING = 50_000  # more than this and the database does not keep up: refuse rather than pile up
 
 
-@dataclass  # not frozen: a frozen one takes ten times as long to make, and a request has up to a thousand
+@dataclass  # nobody changes one, but a frozen one takes ten times as long to make, and a request has up to a thousand
 class Prediction:
-    """One answered prediction; nobody changes it."""
+    """One answered prediction."""
 
     model: str  # the model's name
     version: int  # number of the version that answered
