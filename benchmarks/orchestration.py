@@ -89,8 +89,7 @@ class Airflow:
         self._runs.wait_for_dags([self._ingest, self._train, EMPTY])
 
     def backfill(self, days: Sequence[Interval]) -> float:
-        """Seconds from the first run's start to the last one's end; Airflow looks only
-        twice a minute whether a backfill is over."""
+        """Seconds from the first run's start to the last one's end."""
         backfill = self._runs.backfill(self._ingest, days[0], days[-1], WIDTH)
         self._runs.wait_for_backfill(backfill, self._ingest, len(days), lambda done: None)
         starts = {day.start for day in days}

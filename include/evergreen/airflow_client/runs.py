@@ -12,6 +12,7 @@ from evergreen.errors import RunFailed
 from evergreen.interval import Interval
 
 FINISHED = ("success", "failed")
+_NOTICED = 60.0  # seconds; Airflow looks only twice a minute whether a backfill is over, and takes no other one before
 
 
 class AirflowRuns:
@@ -37,7 +38,11 @@ class AirflowRuns:
             self.api.patch(f"/dags/{dag_id}", {"is_paused": False})
 
     def backfill(self, dag_id: str, first: Interval, last: Interval, width: int) -> int:
-        """Start a backfill of the intervals from `first` to `last`, both included; returns its id."""
+        """Start a backfill of the intervals from `first` to `last`, both included; returns its id.
+
+        Raises:
+            RequestRefused: among others where another backfill of the DAG is under way.
+        """
         body = {
             "dag_id": dag_id,
             "from_date": first.start.isoformat(),
@@ -45,7 +50,12 @@ class AirflowRuns:
             "max_active_runs": width,
             "reprocess_behavior": "failed",
         }
-        backfill: int = self.api.post("/backfills", body)["id"]
+        made, deadline = None, time.monotonic() + _NOTICED
+        while made is None:
+            accept = (409,) if time.monotonic() < deadline else ()
+            made = self.api.call("POST", "/backfills", json=body, accept=accept)
+            time.sleep(0.0 if made else 0.5)
+        backfill: int = made["id"]
         return backfill
 
     def wait_for_backfill(
@@ -56,15 +66,16 @@ class AirflowRuns:
         Raises:
             RunFailed: a run ended red, or none ended within `patience` seconds.
         """
+        asked = self.api.get(f"/backfills/{backfill}")
+        its = {"logical_date_gte": asked["from_date"], "logical_date_lte": asked["to_date"]}
         finished, deadline = -1, 0.0
         while True:
-            done = self.api.get(f"/backfills/{backfill}")["completed_at"] is not None
             failed = self.of(dag_id, state="failed")
             if failed:
                 self.explain(failed[0])
-            before, finished = finished, days if done else self.count(dag_id, "success")
+            before, finished = finished, self.count(dag_id, "success", **its)
             progress(finished)
-            if done:
+            if finished >= days:
                 return
             if finished != before:
                 deadline = time.monotonic() + patience
@@ -124,8 +135,8 @@ class AirflowRuns:
         runs: list[dict[str, Any]] = answer["dag_runs"]
         return runs
 
-    def count(self, dag_id: str, state: str) -> int:
-        total: int = self.api.get(f"/dags/{dag_id}/dagRuns", limit=1, state=state)["total_entries"]
+    def count(self, dag_id: str, state: str, **query: Any) -> int:
+        total: int = self.api.get(f"/dags/{dag_id}/dagRuns", limit=1, state=state, **query)["total_entries"]
         return total
 
     def tasks(self, run: dict[str, Any]) -> list[dict[str, Any]]:
