@@ -435,11 +435,9 @@ def test_a_correction_names_the_versions_that_learned_from_the_old_rows_and_thei
     assert told in log_of(report["dry"], "plan")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # forty-odd tasks by dag.test(), on a machine that may be busy
-@pytest.mark.parametrize(
-    ("model", "families"),
-    [pytest.param("parcels_daily", 3, marks=pytest.mark.long), ("parcels_history", 1)],
-)
+@pytest.mark.parametrize(("model", "families"), [("parcels_daily", 3), ("parcels_history", 1)])
 def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     stack: dict[str, str], model: str, families: int
 ) -> None:
