@@ -356,7 +356,7 @@ def test_what_a_training_set_warns_of_stands_in_the_ledger_once(run):
     assert len(result.warnings) == 1 and "visits_7d" in result.warnings[0]
     assert (entry.event.key, entry.event.warnings) == (data.key, result.warnings)
     (told,) = [line for _, line in timeline.lines([entry])]
-    assert told == f"the training set of k met its contract: {result.warnings[0]}"
+    assert told == f"the training set of k met its contract, which warns: {result.warnings[0]}"
 
 
 IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)] * 15

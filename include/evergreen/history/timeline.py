@@ -98,8 +98,8 @@ def describe(event: Event) -> str:
                 f"{learned}{data}{f', {event.selected}' if event.selected else ''}"
             )
         case Validated():
-            warned = "; ".join(event.warnings) or "nothing warns"
-            return f"the training set of {event.key} met its contract: {warned}"
+            warned = "; ".join(event.warnings)
+            return f"the training set of {event.key} met its contract{f', which warns: {warned}' if warned else ''}"
         case Judged():
             return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"
         case NotBetter():
