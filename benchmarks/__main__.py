@@ -20,6 +20,7 @@ SECTIONS = (
     "scale",
     "data",
     "gates",
+    "selection",
     "monitoring",
     "decisions",
     "rollouts",

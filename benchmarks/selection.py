@@ -1,22 +1,20 @@
-"""What a selection of features costs: `python benchmarks/selection.py`.
-
-The spec of `churn`, 16 inputs of which six tell something of the label, 4,200 rows of three weeks. Each family is
-searched once without a selection and once with one. Printed are the fits, the seconds of the processor, and what was
-left out.
-"""
+"""What a selection of features costs."""
 
 from __future__ import annotations
 
-import sys
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.document import table
 from evergreen.interval import Interval
 from evergreen.model import families, rows
+from evergreen.model.rows import Rows
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.columns import EVENT, KNOWN_AT
@@ -24,6 +22,7 @@ from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.selection import Selection
 from evergreen.train import searching
+from evergreen.train.searching import Found
 
 DAYS, CUSTOMERS, TELLING = 21, 200, 6
 
@@ -45,31 +44,46 @@ def planted(spec: ModelSpec) -> pd.DataFrame:
     return frame
 
 
-def main() -> int:
-    """Each family in both ways."""
-    spec = load_spec(settings().models / "churn")
+@dataclass(frozen=True)
+class Searched:
+    """A search of one family."""
+
+    found: Found
+    fits: int
+    seconds: float  # of the processor
+
+
+def run() -> str:
+    """The section's text: each family without a selection and with one."""
+    spec = load_spec(settings().models / "churn", settings().data)
     spec = spec.model_copy(update={"label": spec.label.model_copy(update={"business_value": None})}).at(spec.folder)
-    learn, fitted = rows.of(spec, planted(spec)), families.fitted
-    fits = 0
-
-    def counted(*of: object, **named: object) -> object:
-        nonlocal fits
-        fits += 1
-        return fitted(*of, **named)  # type: ignore[arg-type]
-
-    families.fitted = counted  # type: ignore[assignment]
-    for family in spec.families:
-        for asked in (None, Selection()):
-            run = Run(
-                spec.model_copy(update={"selection": asked}), Interval.of_day(spec.first_day + timedelta(days=DAYS))
-            )
-            fits, began = 0, time.process_time()
-            found = searching.search(run, family, learn, first=())
-            took = time.process_time() - began
-            left_out = "" if found.recipe.selection is None else f"; {found.recipe.selection.reason}"
-            print(f"{family}: {fits} fits, {took:.1f} s{left_out}", flush=True)
-    return 0
+    learn = rows.of(spec, planted(spec))
+    told = [(family, *_both(spec, family, learn)) for family in spec.families]
+    prose = (
+        f"The spec of `{spec.model}`: {len(spec.feature_types)} inputs, of which {TELLING} tell something of the "
+        f"label, {DAYS * CUSTOMERS:,} rows, {spec.split.folds} time folds, {spec.search.trials} trials. Each family is "
+        "searched once without a selection and once with one, in one process; a selection is made before the search, "
+        "with the family's default parameters."
+    )
+    return "\n\n".join([prose, table(_HEAD, told)])
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _both(spec: ModelSpec, family: str, learn: Rows) -> tuple[str, ...]:
+    without, chosen = (_searched(spec, family, learn, asked) for asked in (None, Selection()))
+    selection = chosen.found.recipe.selection
+    seconds = (f"{each.seconds:.1f} s" for each in (without, chosen))
+    said = "" if selection is None else selection.reason
+    return str(without.fits), str(chosen.fits), *seconds, f"{chosen.seconds / without.seconds:.1f}", said
+
+
+def _searched(spec: ModelSpec, family: str, learn: Rows, asked: Selection | None) -> Searched:
+    after = Interval.of_day(spec.first_day + timedelta(days=DAYS))
+    this = Run(spec.model_copy(update={"selection": asked}), after)
+    with mock.patch.object(families, "fitted", wraps=families.fitted) as fitted:
+        began = time.process_time()
+        found = searching.search(this, family, learn, first=())
+        took = time.process_time() - began
+    return Searched(found, fitted.call_count, took)
+
+
+_HEAD = ("family", "fits without", "fits with it", "processor without", "with it", "times", "left out")
