@@ -35,6 +35,8 @@ from tests.parcels import A_DAY, Day
 
 from . import runs
 
+pytestmark = pytest.mark.timeout(900)  # of the first test, for which a hundred tasks run by dag.test(), one by one
+
 # The shipped model on five days of 250 customers: a shorter horizon and window, and bounds that so few rows can meet.
 SMALL: dict[str, Any] = {
     "label": {"horizon": "1d"},
@@ -163,10 +165,8 @@ def stack(
             patch.setenv(f"EVERGREEN_{name}", value)
         settings.cache_clear()
         postgres.create_databases(
-            postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast", "roads")]
+            postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")]
         )
-        _parcels(home, f"{postgres_url}/{prefix}roads")
-        _meters(home)
         environment.remember(home, {})
         variables = environment.of_service("airflow", settings())
     settings.cache_clear()
@@ -180,20 +180,30 @@ def stack(
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
     server = Service("server-of-runs", command, variables, lambda: answers(url), 120)
     services.start(server)
-    roads = f"{postgres_url}/{prefix}roads"  # a connection as one makes it in the UI: in Airflow's own database
-    for command in (["db", "migrate"], ["connections", "add", "roads_db", "--conn-uri", roads]):
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *command],
-            env=variables,
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    _airflow(variables, "db", "migrate")
     services.wait(server)
     yield variables
     services.stop("server-of-runs")
+
+
+def _airflow(variables: dict[str, str], *command: str) -> None:
+    """One of Airflow's commands."""
+    whole = [sys.executable, "-m", "airflow", *command]
+    done = subprocess.run(whole, env=variables, cwd=PROJECT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def folders(stack: dict[str, str], postgres_url: str) -> dict[str, str]:
+    """The same with three more models. They are not there before: each run by `dag.test()` parses and stores the DAGs
+    of all models."""
+    home, roads = Path(stack["EVERGREEN_HOME"]), f"t{os.getpid()}_runs_roads"
+    postgres.create_databases(postgres_url, [roads])
+    _parcels(home, f"{postgres_url}/{roads}")
+    _meters(home)
+    # A connection as one makes it in the UI: in Airflow's own database.
+    _airflow(stack, "connections", "add", "roads_db", "--conn-uri", f"{postgres_url}/{roads}")
+    return stack
 
 
 @pytest.fixture(scope="session")
@@ -439,9 +449,10 @@ def test_a_correction_names_the_versions_that_learned_from_the_old_rows_and_thei
 @pytest.mark.timeout(900)  # forty-odd tasks by dag.test(), on a machine that may be busy
 @pytest.mark.parametrize(("model", "families"), [("parcels_daily", 3), ("parcels_history", 1)])
 def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
-    stack: dict[str, str], model: str, families: int
+    folders: dict[str, str], model: str, families: int
 ) -> None:
     """Its DAGs appear, ingest, train and monitor run, and the server answers for it, without Python of its own."""
+    stack = folders
     assert not list((Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py"))
     file = Path(stack["EVERGREEN_HOME"]) / f"{model}.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
@@ -472,7 +483,10 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)  # ninety tasks by dag.test(), on a machine that may be busy
-def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_put_back(stack: dict[str, str]) -> None:
+def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_put_back(
+    folders: dict[str, str],
+) -> None:
+    stack = folders
     file = Path(stack["EVERGREEN_HOME"]) / "meters.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), "meters_hourly"]
     done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=1400)
