@@ -452,11 +452,10 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     folders: dict[str, str], model: str, families: int
 ) -> None:
     """Its DAGs appear, ingest, train and monitor run, and the server answers for it, without Python of its own."""
-    stack = folders
-    assert not list((Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py"))
-    file = Path(stack["EVERGREEN_HOME"]) / f"{model}.json"
+    assert not list((Path(folders["EVERGREEN_MODELS"]) / model).rglob("*.py"))
+    file = Path(folders["EVERGREEN_HOME"]) / f"{model}.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
-    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=800)
+    done = subprocess.run(command, env=folders, cwd=PROJECT, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     outcome: Report = json.loads(file.read_text())
     for run in outcome["ingest"]:
@@ -475,7 +474,7 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     assert outcome["traffic"] == {"answered": A_DAY, "unknown": 0, "versions": {"1": A_DAY}}
     assert outcome["monitor"]["results"]["collect"]["rows"] == A_DAY
     assert outcome["monitor"]["results"]["decide"]["action"] in ("none", "alert")
-    serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/{model}", timeout=10).json()
+    serving = httpx.get(f"{folders['EVERGREEN_SERVER_URL']}/models/{model}", timeout=10).json()
     assert (serving["version"], serving["role"]) == (1, "champion")
     origin = outcome["ingest"][0]["results"]["extract"]["sources"]["roads"]["origin"]
     assert (origin == "roads_db by sources/roads.sql") == (model == "parcels_history"), origin
@@ -486,10 +485,9 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
 def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_put_back(
     folders: dict[str, str],
 ) -> None:
-    stack = folders
-    file = Path(stack["EVERGREEN_HOME"]) / "meters.json"
+    file = Path(folders["EVERGREEN_HOME"]) / "meters.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), "meters_hourly"]
-    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=1400)
+    done = subprocess.run(command, env=folders, cwd=PROJECT, capture_output=True, text=True, timeout=1400)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     outcome: Report = json.loads(file.read_text())
     worked_on = [run["results"]["extract"]["partition"] for run in outcome["ingest"]]

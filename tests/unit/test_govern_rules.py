@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from evergreen.evaluate.rules import warnings
 from evergreen.govern import rules
-from evergreen.handovers.gate import Gate
+from evergreen.handovers.gate import Gate, doubts
 from evergreen.interval import Interval
 from evergreen.model.code import spec_hash
 from evergreen.run import Approval, Run
@@ -60,7 +60,8 @@ def test_a_gate_that_chance_may_have_let_pass_warns() -> None:
     narrow = Gate("log_loss at most", 0.39, 0.4, "pass", "", low=0.37, high=0.41)
     failed = Gate("brier at most", 0.5, 0.4, "fail", "", low=0.37, high=0.6)
     without = Gate("rows", 100.0, 50.0, "pass", "")
-    (told,) = warnings([sure, narrow, failed, without])
+    endless = Gate("brier at most", 0.3, 0.4, "pass", "", low=-math.inf, high=math.inf)  # is none
+    (told,) = doubts([sure, narrow, failed, without, endless])
     assert told == "log_loss at most: passes, and its interval 0.37 to 0.41 reaches beyond the bound 0.4"
 
 

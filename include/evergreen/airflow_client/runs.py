@@ -50,13 +50,13 @@ class AirflowRuns:
             "max_active_runs": width,
             "reprocess_behavior": "failed",
         }
-        made, deadline = None, time.monotonic() + _NOTICED
-        while made is None:
+        deadline = time.monotonic() + _NOTICED
+        while True:
             accept = (409,) if time.monotonic() < deadline else ()
             made = self.api.call("POST", "/backfills", json=body, accept=accept)
-            time.sleep(0.0 if made else 0.5)
-        backfill: int = made["id"]
-        return backfill
+            if made is not None:
+                return int(made["id"])
+            time.sleep(0.5)
 
     def wait_for_backfill(
         self, backfill: int, dag_id: str, days: int, progress: Callable[[int], None], patience: float = 300

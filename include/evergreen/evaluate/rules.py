@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeGuard
 
-from evergreen.handovers.gate import Gate, Verdict, number
+from evergreen.handovers.gate import Gate, Verdict, known, number
 from evergreen.handovers.train import Comparison, Evaluated, Scores, Since
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
@@ -101,7 +100,7 @@ class Test:
         superior = after_change if stated.by is None else stated.by == "superiority"
         if stated.margin is not None:
             return cls(superior, stated.margin, derived=False)
-        worth = MARGIN_SHARE * max(0.0, over_baseline) if _known(over_baseline) else None
+        worth = MARGIN_SHARE * max(0.0, over_baseline) if known(over_baseline) else None
         return cls(superior, worth, derived=True)
 
     @property
@@ -112,14 +111,14 @@ class Test:
     def gate(self, metric: MetricName, ours: float | None, champion: Champion) -> Gate:
         """The comparison with a champion that could be scored."""
         name, theirs, compared = CHAMPION_GATE, (champion.scores or {}).get(metric), champion.comparison
-        if not _known(ours) or not _known(theirs):
+        if not known(ours) or not known(theirs):
             return Gate(name, None, self.bound, "no evidence", f"{metric} could not be computed for both")
         gain = MEASURES[metric].gain(ours, theirs)
         told = f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"
         if self.margin is None:
             why = "no margin is stated, and what the champion gains over the baseline is not known"
             return Gate(name, gain, None, "no evidence", f"{told}: {why}")
-        if compared is None or not (_known(compared.low) and _known(compared.high) and _known(compared.tells)):
+        if compared is None or not (known(compared.low) and known(compared.high) and known(compared.tells)):
             groups = "" if compared is None else f" of {compared.groups} groups of rows"
             return Gate(name, gain, self.bound, "no evidence", f"{told}: no interval can be had{groups}")
         told_by_some = self.margin * _MOST_TIMES > compared.tells  # else the margin is as good as 0
@@ -195,11 +194,6 @@ def reason(checked: list[Gate]) -> str:
     return "; ".join(f"{gate.name}: {gate.reason}" for gate in checked if gate.verdict != "pass") or "every gate passed"
 
 
-def warnings(checked: list[Gate]) -> tuple[str, ...]:
-    """The gates that passed, and whose interval reaches beyond the bound: chance alone may have let them."""
-    return tuple(gate.doubt for gate in checked if gate.doubt)
-
-
 def table(checked: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
     rows = [("gate", "observed", "interval", "bound", "verdict", "reason")]
@@ -238,7 +232,7 @@ def _every_class(evidence: Evidence, bound: int) -> Iterator[Gate]:
 def _floor(metric: MetricName, observed: float | None, bound: float) -> Gate:
     measure = MEASURES[metric]
     name = f"{metric} at {'most' if measure.lower_is_better else 'least'}"
-    if not _known(observed):
+    if not known(observed):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed")
     good = measure.reaches(observed, bound)
     return Gate(name, observed, bound, "pass" if good else "fail", f"{metric} {observed:.4f}, bound {bound:g}")
@@ -247,7 +241,7 @@ def _floor(metric: MetricName, observed: float | None, bound: float) -> Gate:
 def _better_than_baseline(evidence: Evidence, bound: float) -> Gate:
     name, metric, compared = "better than the baseline", evidence.metric, evidence.over_baseline
     ours, theirs = evidence.candidate.get(metric), evidence.baseline.get(metric)
-    if not _known(ours) or not _known(theirs):
+    if not known(ours) or not known(theirs):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
     gain = MEASURES[metric].gain(ours, theirs)
     good = gain > 0 and gain >= bound
@@ -258,7 +252,7 @@ def _better_than_baseline(evidence: Evidence, bound: float) -> Gate:
 
 def _within(gate: Gate, low: float | None, high: float | None) -> Gate:
     """The gate with the interval of what it observed."""
-    return replace(gate, low=low, high=high) if _known(low) and _known(high) else gate
+    return replace(gate, low=low, high=high) if known(low) and known(high) else gate
 
 
 def _against_champion(evidence: Evidence, bounds: Gates) -> Iterator[Gate]:
@@ -311,10 +305,6 @@ def _not_since(bound: float | None, evidence: Evidence, champion: Champion, sinc
         if count < fewest
     ]
     return Gate(name, None, bound, "no evidence", f"only {', '.join(short)} are {after}") if short else None
-
-
-def _known(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
 
 
 def _moment(at: datetime) -> str:

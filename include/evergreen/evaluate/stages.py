@@ -7,6 +7,7 @@ import logging
 from evergreen.errors import EvidenceMissing
 from evergreen.evaluate import rules, ways_out
 from evergreen.handovers.described import Described
+from evergreen.handovers.gate import doubts
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.train import Candidate, Evaluated, Judged, SoundTrainingSet
 from evergreen.links import Link
@@ -105,6 +106,6 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         metric=evaluated.metric,
         scores=best.scores,
         compared_with=None if scored_champion is None else scored_champion.version,
-        warnings=(*evaluated.warnings, *rules.warnings(checked)),
+        warnings=(*evaluated.warnings, *doubts(checked)),
         report=report,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from evergreen.evaluate import rules
 from evergreen.handovers.fairness import Fair
-from evergreen.handovers.gate import Gate, between, number
+from evergreen.handovers.gate import Gate, between, doubts, number
 from evergreen.handovers.selection import Selected
 from evergreen.handovers.train import Evaluated, SliceScore
 from evergreen.reports.pages import publish
@@ -33,7 +33,7 @@ def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:
     against = "there is no champion yet" if champion is None else f"compared with version {champion.version}"
     told = f"{verdict.capitalize()}: {passed} of {len(checked)} gates passed."
     summary = f"{told} {best.family}, {evaluated.metric} {score} on {evaluated.rows:,} rows; {against}."
-    warned = (*evaluated.warnings, *rules.warnings(list(checked)))
+    warned = (*evaluated.warnings, *doubts(checked))
     sections = [gates("Gates", [asdict(gate) for gate in _worst_first(checked)], reason)]
     if warned:
         sections.append(Section("What warns", points=warned))

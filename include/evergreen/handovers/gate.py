@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 Verdict = Literal["pass", "fail", "no evidence"]
 
@@ -41,9 +42,8 @@ class Gate:
     def doubt(self) -> str:
         """What warns although it passes: its interval reaches beyond the bound, so chance alone may have let it; empty:
         nothing does."""
-        if self.verdict != "pass" or self.low is None or self.high is None or self.bound is None:
-            return ""
-        if not self.low < self.bound < self.high:
+        low, bound, high = self.low, self.bound, self.high
+        if self.verdict != "pass" or not (known(low) and known(bound) and known(high) and low < bound < high):
             return ""
         return f"{self.name}: passes, and its interval {self.interval} reaches beyond the bound {number(self.bound)}"
 
@@ -55,5 +55,14 @@ def number(value: float | None) -> str:
 
 def between(low: float | None, high: float | None) -> str:
     """An interval as gates show it; nothing where an end is not known."""
-    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-    return f"{number(low)} to {number(high)}" if known else ""
+    return f"{number(low)} to {number(high)}" if known(low) and known(high) else ""
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether it is a number, and finite."""
+    return value is not None and math.isfinite(value)
+
+
+def doubts(gates: Iterable[Gate]) -> tuple[str, ...]:
+    """What warns of gates that pass."""
+    return tuple(gate.doubt for gate in gates if gate.doubt)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeGuard
 
-from evergreen.handovers.gate import Gate
+from evergreen.handovers.gate import Gate, doubts
 from evergreen.history import rollouts
 from evergreen.history.events import (
     Adopted,
@@ -288,7 +288,7 @@ def warnings(entries: Sequence[Entry], run_id: str) -> tuple[str, ...]:
         return ("no gates of it stand in the ledger",)
     sound = [event for event in _events(entries) if isinstance(event, Validated) and event.key == gates[0].key]
     of_set = sound[-1].warnings if sound else ("whether the contract of its training set warned was not recorded",)
-    return (*of_set, *(gate.doubt for gate in checked(entries, run_id) if gate.doubt))
+    return (*of_set, *doubts(checked(entries, run_id)))
 
 
 def approval(entries: Sequence[Entry], run_id: str) -> Approval | None:
