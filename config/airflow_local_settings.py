@@ -9,8 +9,10 @@ spares it. EVERGREEN_PRELOAD=0 turns it off (less memory, slower tasks).
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
+import signal
 import sys
 import warnings
 
@@ -104,6 +106,7 @@ PRELOADED = (
 
 
 configure(os.environ.get("EVERGREEN_OPENLINEAGE_URL", ""), os.environ)
+faulthandler.register(signal.SIGUSR1, file=2)  # it says where each thread is; of a task that leads to its log
 os.umask(UMASK)  # what Airflow and its tasks write is read by their owner alone
 
 

@@ -4,6 +4,8 @@ The tests run in the order of the file."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,8 +58,25 @@ def finished_trials() -> dict[str, int]:
     }
 
 
+def where_its_tasks_are(running: Stack) -> str:
+    """What each task that runs says of itself, as on-call would ask it."""
+    told = ""
+    for loop in running.demo.ids:
+        for run in running.demo.runs.of(running.demo.ids[loop], state="running"):
+            for task in running.demo.runs.tasks(run):
+                if task["state"] == "running":
+                    os.kill(task["pid"], signal.SIGUSR1)
+                    time.sleep(5)
+                    told += f"\n{run['dag_run_id']} {task['task_id']}:\n{running.demo.runs.log(task, 100)}"
+    return told
+
+
 def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
-    running.demo.play()
+    try:
+        running.demo.play()
+    except RunFailed:
+        print(where_its_tasks_are(running))
+        raise
     story = timeline.read(running.spec, STORY.drift)
     print("\n".join(story.lines()))
     story.check()
@@ -98,6 +117,7 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
         "late",
         "soak",
         "long_soak",
+        "stuck",
     }
 
 
@@ -312,6 +332,16 @@ def test_a_scheduled_run_waits_for_a_batch_that_comes_late(running: Stack) -> No
     (task,) = runs.tasks(run)
     assert task["try_number"] == 1, "to wait is no retry"
     assert "Waiting for" in runs.log(task)
+
+
+def test_a_task_that_no_signal_reaches_ends_says_where_it_was_and_is_tried_again(running: Stack) -> None:
+    runs, day = running.demo.runs, Interval.of_day(STORY.end)
+    runs.wait_for_dags(["stuck"])
+    run = runs.wait(runs.trigger("stuck", "once", day), patience=120)
+    assert runs.result(run, "extract")["text"] == "came"
+    (task,) = runs.tasks(run)
+    assert task["try_number"] == 2
+    assert "stuck.py" in (said := runs.log(task | {"try_number": 1})) and "in extract" in said
 
 
 # The story before it has run hundreds of tasks of the same scheduler.

@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.airflow_client.runs import AirflowRuns
+from evergreen.errors import RunFailed
 from evergreen.interval import days
 
 DAG = "churn__ingest"
@@ -50,3 +51,32 @@ def test_a_backfill_is_over_when_its_runs_are_and_not_when_airflow_notices(monke
     assert {(each["logical_date_gte"], each["logical_date_lte"]) for each in airflow.counted} == {
         ("2026-01-01", "2026-01-03")
     }, "runs of other days are not its own"
+
+
+class Stuck:
+    """An Airflow with one run, whose second task never ends."""
+
+    def get(self, path: str, **query: Any) -> Any:
+        if path.endswith("/taskInstances"):
+            began = {"dag_id": DAG, "dag_run_id": "of_today", "try_number": 1, "map_index": -1, "start_date": "10:00"}
+            states = {"extract": "success", "validate": "running", "publish": None, "tell": "skipped"}
+            waits = {"start_date": None}
+            return {
+                "task_instances": [
+                    began | {"task_id": task, "state": state} | (waits if state is None else {})
+                    for task, state in states.items()
+                ]
+            }
+        if "/logs/" in path:
+            assert "/validate/" in path
+            return {"content": [{"level": "info", "event": "asking Postgres"}]}
+        return {"dag_id": DAG, "dag_run_id": "of_today", "state": "running"}
+
+
+def test_of_a_run_that_does_not_end_it_is_told_which_tasks_have_not_and_what_they_said_last() -> None:
+    runs = AirflowRuns(cast("AirflowApi", Stuck()))
+    with pytest.raises(RunFailed) as refused:
+        runs.wait({"dag_id": DAG, "dag_run_id": "of_today", "state": "running"}, patience=0)
+    assert "validate: running since 10:00, the end of its log:\ninfo asking Postgres" in refused.value.found
+    assert "publish: waits" in refused.value.found
+    assert "extract" not in refused.value.found and "tell" not in refused.value.found

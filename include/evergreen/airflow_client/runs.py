@@ -12,6 +12,7 @@ from evergreen.errors import RunFailed
 from evergreen.interval import Interval
 
 FINISHED = ("success", "failed")
+_ENDED = (*FINISHED, "skipped", "upstream_failed", "removed")
 _NOTICED = 60.0  # seconds; Airflow looks only twice a minute whether a backfill is over, and takes no other one before
 
 
@@ -106,7 +107,7 @@ class AirflowRuns:
         return run
 
     def wait(
-        self, run: dict[str, Any], patience: float = 1800, meanwhile: Callable[[], None] = lambda: None
+        self, run: dict[str, Any], patience: float = 900, meanwhile: Callable[[], None] = lambda: None
     ) -> dict[str, Any]:
         """Until the run has ended well; calls `meanwhile` at each look.
 
@@ -118,7 +119,7 @@ class AirflowRuns:
             if time.monotonic() > deadline:
                 raise RunFailed(
                     f"waiting for {run['dag_id']} {run['dag_run_id']}",
-                    found=f"still {run['state']} after {patience:.0f} s",
+                    found=f"still {run['state']} after {patience:.0f} s{self._open(run)}",
                     expected="an ended run",
                     next_step="look at the run in Airflow and at the scheduler's log",
                 )
@@ -128,6 +129,16 @@ class AirflowRuns:
         if run["state"] == "failed":
             self.explain(run)
         return run
+
+    def _open(self, run: dict[str, Any]) -> str:
+        """What of a run has not ended: its tasks, and of each that began the end of its log."""
+        told = ""
+        for task in self.tasks(run):
+            if task["state"] not in _ENDED:
+                told += f"; {task['task_id']}: {task['state'] or 'waits'}"
+                if task["start_date"] is not None:
+                    told += f" since {task['start_date']}, the end of its log:\n{self.log(task, 30)}"
+        return told
 
     def of(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
         """The runs of a DAG, oldest first."""

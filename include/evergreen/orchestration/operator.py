@@ -18,7 +18,7 @@ from evergreen.handovers.monitor import Retraining
 from evergreen.links import Link
 from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration import datasets, links, logins, missed, openlineage
+from evergreen.orchestration import datasets, links, logins, missed, openlineage, stuck
 from evergreen.orchestration.identity import check_params, run_of
 from evergreen.orchestration.waiting import wait
 from evergreen.run import AnyRun
@@ -73,6 +73,10 @@ class StageOperator(BaseOperator):
         self.done: tuple[Mapping[str, Result], Handover] | None = None  # what it took and hands over, once it has run
 
     def execute(self, context: Context) -> Any:
+        with stuck.ended(self.execution_timeout):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> Any:
         if self.first:
             check_params(self.spec.name, context["dag_run"], context["params"], self.dag.params)
             logins.check(self.spec, self.loop)
