@@ -10,7 +10,8 @@ from evergreen.evaluate.rules import CHAMPION_GATE
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.monitor import Decided, Performance
 from evergreen.handovers.train import Probed, Refitted, Registered
-from evergreen.history import events
+from evergreen.history import events, ledger
+from evergreen.run import Run
 
 AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -84,3 +85,21 @@ def recorded_comparison(as_of: datetime, **changes: Any) -> events.Judged:
         "compared_with": 1,
     }
     return events.Judged.model_validate(content | changes)
+
+
+def gated(run: Run, candidate: Refitted) -> Refitted:
+    """A candidate whose judgement stands in the ledger, as the gates' stage leaves it there."""
+    run_id = candidate.gated.id
+    ledger.append(
+        recorded_comparison(
+            run.as_of,
+            id=f"gated/{run_id}",
+            model=run.spec.model,
+            run_id=run_id,
+            key=candidate.key,
+            family=candidate.family,
+            verdict="pass" if candidate.passed else "fail",
+            compared_with=candidate.compared_with,
+        )
+    )
+    return candidate

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from evergreen.handovers.gate import Gate, Verdict, known, number
+from evergreen.handovers.gate import Gate, Verdict, failures, known, number
 from evergreen.handovers.train import Comparison, Evaluated, Scores, Since
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
@@ -191,7 +191,7 @@ def verdict(checked: list[Gate]) -> Verdict:
 
 def reason(checked: list[Gate]) -> str:
     """Why it is not a pass, in one line."""
-    return "; ".join(f"{gate.name}: {gate.reason}" for gate in checked if gate.verdict != "pass") or "every gate passed"
+    return failures(checked) or "every gate passed"
 
 
 def table(checked: list[Gate]) -> list[str]:

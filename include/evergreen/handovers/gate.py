@@ -66,3 +66,8 @@ def known(value: float | None) -> TypeGuard[float]:
 def doubts(gates: Iterable[Gate]) -> tuple[str, ...]:
     """What warns of gates that pass."""
     return tuple(gate.doubt for gate in gates if gate.doubt)
+
+
+def failures(gates: Iterable[Gate]) -> str:
+    """What does not pass, in one line; empty: all do."""
+    return "; ".join(f"{gate.name}: {gate.reason}" for gate in gates if gate.verdict != "pass")

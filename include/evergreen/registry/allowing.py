@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evergreen.errors import EvidenceMissing
+from evergreen.handovers.gate import failures
 from evergreen.history import ledger, story
 from evergreen.history.events import Refitted
 from evergreen.registry import records, rules, store
@@ -42,7 +43,7 @@ def in_vain(run: Run, key: str, run_id: str) -> str | None:
 
 
 def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
-    """Hold a registration against the spec and the ledger: a hand-over alone makes no approval.
+    """Hold a registration against the spec and the ledger: a hand-over alone makes no gate pass, and no approval.
 
     Args:
         registered: the MLflow run of the fit that is to be registered.
@@ -50,8 +51,8 @@ def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
         asked: whether a person was asked about it.
 
     Raises:
-        EvidenceMissing: nobody allowed that fit by the gates that it has now, or what is to be registered is neither
-            that fit nor its refit.
+        EvidenceMissing: that fit did not pass its gates, as they were decided last; or nobody allowed it by them; or
+            what is to be registered is neither that fit nor its refit.
     """
     entries, risk = ledger.entries(run.spec.model, "validated", "judged", "approval", "refitted"), run.spec.risk
     refits = [entry.event for entry in entries if isinstance(entry.event, Refitted)]
@@ -61,6 +62,14 @@ def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
             found=f"the MLflow run {registered}, of which the ledger has no refit of {gated}",
             expected="the fit that the gates judged, or its refit",
             next_step="clear `refit`, and what comes after it",
+        )
+    gates = story.checked(entries, gated)
+    if not gates or failures(gates):
+        raise EvidenceMissing(
+            f"registering a version of {run.subject}",
+            found=f"in the ledger: {failures(gates)}" if gates else "no gates of it in the ledger",
+            expected=f"gates of the MLflow run {gated} that all pass, as they were decided last",
+            next_step="clear `gates`, and what comes after it",
         )
     if not asked and (risk is None or not risk.why_asked(story.warnings(entries, gated))):
         return

@@ -26,7 +26,7 @@ from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
-from tests.handovers import judged, tracked
+from tests.handovers import gated, judged, tracked
 
 __all__ = ["Contest", "run_as_of", "spec", "training_set"]
 Json = dict[str, Any]
@@ -109,7 +109,7 @@ class Contest:
         replaced: int | None = None,
     ) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""
-        passed = judged(candidate.run.id, key=data.key, family=candidate.family)
+        passed = gated(run, judged(candidate.run.id, key=data.key, family=candidate.family))
         number = registry.register(run, passed).version
         store.set_champion(self.spec.model, number, last_known_good=None)
         ledger.append(

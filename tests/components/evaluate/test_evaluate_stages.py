@@ -31,6 +31,7 @@ from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from tests.components.train.conftest import DAYS, at, rows_of
+from tests.handovers import judged
 
 from .conftest import Contest, Json, run_as_of
 
@@ -133,6 +134,21 @@ def test_a_candidate_that_is_not_better_is_a_good_run_that_registers_nothing(con
     assert not gated.passed
     with pytest.raises(StageSkipped, match=r"not promoted: .*better than the champion: roc_auc 0"):
         registry.register(run, gated)
+    assert contest.versions() == [1]
+
+
+def test_a_hand_over_alone_makes_no_gate_pass(contest: Contest) -> None:
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old = contest.data(earlier)
+    contest.champion(earlier, old, contest.candidate(earlier, old))
+    data = contest.data(run)
+    worse = contest.candidate(run, data, noise=0.3)
+    with pytest.raises(EvidenceMissing, match="no gates of it in the ledger"):
+        registry.register(run, judged(worse.run.id, key=data.key, family=worse.family))
+    forged = contest.judge(run, data, [worse]).model_copy(update={"passed": True})
+    with pytest.raises(EvidenceMissing, match=r"in the ledger: better than the champion: roc_auc 0") as refused:
+        registry.register(run, forged)
+    assert "clear `gates`" in refused.value.next_step
     assert contest.versions() == [1]
 
 
@@ -307,7 +323,8 @@ def test_every_gate_stands_in_the_ledger_and_so_does_a_training_that_is_not_bett
         judged = contest.judge(run, data, [bad])
     assert not judged.passed
     entries = ledger.entries(contest.spec.model)
-    recorded = [entry.event for entry in entries if isinstance(entry.event, events.Judged)]
+    every = [entry.event for entry in entries if isinstance(entry.event, events.Judged)]
+    recorded = [each for each in every if each.run_id == bad.run.id]
     assert [(each.gate, each.verdict, each.reason, each.observed) for each in recorded] == [
         (each.name, each.verdict, each.reason, each.observed) for each in judged.gates
     ], "each gate, once"

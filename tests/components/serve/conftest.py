@@ -57,7 +57,7 @@ from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.churn import one_folder
-from tests.handovers import judged, probed
+from tests.handovers import gated, judged, probed
 
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40
@@ -230,13 +230,14 @@ class ServedModel:
     def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> Refitted:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
         seed, champion = day if seed is None else seed, store.champion(self.name)
-        return judged(
+        candidate = judged(
             self.run_of(seed),
             passed=passed,
             reason="better" if passed else "worse than the champion",
             key=f"key-{day}-{seed}",
             compared_with=champion and champion.number,
         )
+        return gated(self.run(day), candidate)
 
     def run_of(self, seed: int) -> str:
         """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log,

@@ -36,7 +36,7 @@ def judged(served: ServedModel, number: int, compared: int | None, verdict: Gate
             run_id=version.run_id,
             key=version.key,
             family="logistic_regression",
-            judgement=1,
+            judgement=2,  # the last one counts
             gate="floor",
             observed=0.8,
             bound=0.7,

@@ -21,7 +21,7 @@ from evergreen.handovers.train import SoundTrainingSet
 from evergreen.model.code import code_hash
 from evergreen.spec import rules
 from evergreen.spec.schema import ModelSpec
-from tests.handovers import judged
+from tests.handovers import gated, judged
 
 from .conftest import run_as_of, spec_in
 
@@ -142,7 +142,7 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     )
     assert json.loads(artifacts.read(records.candidate(run_id), "environment.json"))["acme-trees"] == "1.2"
 
-    registered = registry.register(run, judged(run_id, key=data.key, family="extra_trees"))
+    registered = registry.register(run, gated(run, judged(run_id, key=data.key, family="extra_trees")))
     assert serve.probe(run, registered).probed > 0
 
     content = artifacts.read(records.candidate(run_id), contents.PIPELINE)

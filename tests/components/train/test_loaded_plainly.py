@@ -24,7 +24,7 @@ from evergreen.registry.tags import Tag
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages
 from tests.environments import environment
-from tests.handovers import judged
+from tests.handovers import gated, judged
 
 from .conftest import DAYS, SECTIONS, rows_of, run_as_of, spec_in
 
@@ -80,7 +80,7 @@ def test_every_familys_version_loads_with_plain_mlflow_and_answers_the_same(
     asked = pd.concat([ODD, rows_of(range(2), seed=3)], ignore_index=True)
     asked = inputs(spec.feature_types, asked)
     asked.to_parquet(tmp_path / "rows.parquet")
-    registered = registry.register(run, judged(tuned["mlp"], key=data.key, family="mlp"))
+    registered = registry.register(run, gated(run, judged(tuned["mlp"], key=data.key, family="mlp")))
     client = mlflow.MlflowClient()
     addresses = {family: client.get_run(run_id).data.tags[Tag.MODEL_URI] for family, run_id in tuned.items()}
     addresses["mlp"] = f"models:/{spec.model}/{registered.version}"
