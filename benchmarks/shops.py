@@ -250,32 +250,19 @@ def opened(here: Settings) -> Iterator[Shop]:
 
 def train_champion(run: Run) -> None:
     """Train one family and make it the champion, whatever its gates would say."""
-    from evergreen.handovers.train import Refitted
-    from evergreen.registry import promotion, records
-    from evergreen.registry import stages as registry
+    from evergreen.registry import promotion, registering, store
+    from evergreen.registry.tags import Tag
     from evergreen.train import stages as train
     from evergreen.validate import stages as validate
 
     workload.labels(run)
     data = validate.validate_training(run, train.build(run))
-    candidate = train.tune(run, data, FAMILY)
-    passed = Refitted(
-        passed=True,
-        reason="a benchmark",
-        gates=(),
-        key=data.key,
-        family=candidate.family,
-        run=candidate.run,
-        metric=run.spec.search.metric,
-        scores={},
-        compared_with=None,
-        asked="",
-        approver=None,
-        gated=candidate.run,
-        refit=None,
-    )
-    version = records.version(run.spec.model, registry.register(run, passed).version)
-    model, actor, reason = run.spec.model, "benchmark", "the only one"
+    candidate, model = train.tune(run, data, FAMILY), run.spec.model
+    with store.locked(model):
+        tags: dict[str, str] = {Tag.FAMILY: candidate.family, Tag.REASON: run.reason}
+        version = store.register(model, run_id=candidate.run.id, key=data.key, as_of=run.as_of, tags=tags)
+        registering.record(run, version)
+    actor, reason = "benchmark", "the only one"
     intent = promotion.intend(version, "promotion", None, model=model, actor=actor, reason=reason)
     promotion.complete(intent)
 
