@@ -30,6 +30,12 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["gates.behaviour[0].between", "0.9 to 0.1"],
     ),
     "a name twice": ({"behaviour": (TEST, TEST)}, ["gates.behaviour", "it holds, 2 times"]),
+    "slices of nothing": ({"slices": {}}, ["gates.slices", "nothing to look at", "by or found_margin"]),
+    "a package of which nothing is bounded": ({"packaged": {}}, ["gates.packaged", "megabytes or milliseconds"]),
+    "no leak at all": (
+        {"leaks": {"alone": None, "time": None}},
+        ["gates.leaks", "alone, time or entities", "gates.leaks: null"],
+    ),
     "an attribute twice": ({"fairness": {"by": ("spent", "spent")}}, ["gates.fairness.by", "spent, 2 times"]),
 }
 

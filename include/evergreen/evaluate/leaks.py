@@ -63,7 +63,10 @@ def _alone(
     for name in map(str, later.inputs):
         answers[name] = averages(spec.problem, learn, later, name)
         own = gain(measured.value(labels, answers[name], weights), measured.value(labels, trivial, weights))
-        shares[name] = float(own / of_all) if np.isfinite(own) else 0.0
+        if not np.isfinite(own):
+            why = f"what {name} has alone is not defined in {spec.search.metric}"
+            return Gate(ALONE, None, bound, "no evidence", why)
+        shares[name] = float(own / of_all)
     order = sorted(shares, key=lambda name: -shares[name])
     best = order[0]
     told = ", ".join(f"{name} {shares[name]:.0%}" for name in order[:_TOLD])

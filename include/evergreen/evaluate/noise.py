@@ -45,10 +45,11 @@ def measure(
         weights=later.weights,
         confidence=spec.gates.better_than_champion.confidence,
     )
-    lost = finite(compared.gain)
-    if lost is None:
-        return Gate(NAME, None, bounds.margin, "no evidence", f"{spec.search.metric} is not defined on these rows")
-    failed = lost > bounds.margin and compared.low > 0
+    lost, low, high = finite(compared.gain), finite(compared.low), finite(compared.high)
+    if lost is None or low is None or high is None:
+        what = spec.search.metric if lost is None else f"an interval of {spec.search.metric}"
+        return Gate(NAME, lost, bounds.margin, "no evidence", f"{what} is not defined on these rows")
+    failed = lost > bounds.margin and low > 0
     chance = ", which may be chance" if lost > bounds.margin and not failed else ""
     told = f"{spec.search.metric} loses {lost:.4f} by noise of {bounds.scale:.0%} of what each input differs by{chance}"
     return Gate(
@@ -57,8 +58,8 @@ def measure(
         bounds.margin,
         "fail" if failed else "pass",
         told,
-        low=finite(compared.low),
-        high=finite(compared.high),
+        low=low,
+        high=high,
         rows=compared.rows,
     )
 

@@ -69,11 +69,14 @@ def measure(
     gates = []
     if bounds.by:
         rows = expression.table(spec, later.frame)
-        named = [each for text in bounds.by for each in _by(text, _column(spec, text, later, rows))]
-        large = [each for each in named if each.rows.sum() >= bounds.minimum_rows]
-        small = [each.name for each in named if each.rows.sum() < bounds.minimum_rows]
+        named = {text: [*_by(text, _column(spec, text, later, rows))] for text in bounds.by}
+        enough = {text: [each for each in of if each.rows.sum() >= bounds.minimum_rows] for text, of in named.items()}
+        large = [*chain.from_iterable(enough.values())]
+        small = [each.name for of in named.values() for each in of if each.rows.sum() < bounds.minimum_rows]
         made = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
-        gates.append(_gate(DECLARED, made, bounds.margin, f"of {len(large)} with", bounds.minimum_rows, small))
+        none = [f"any slice of {text}" for text, of in enough.items() if not of]
+        of = f"of {len(large)} with"
+        gates.append(_gate(DECLARED, made, bounds.margin, of, bounds.minimum_rows, small, none))
         scored += made
     if bounds.found_margin is not None:
         worst, looked_at = _found(later, lost, bounds.minimum_rows)
@@ -83,22 +86,42 @@ def measure(
     return sorted(scored, key=lambda each: (not each.declared, -(each.drop or -np.inf))), gates
 
 
-def _gate(name: str, scored: Sequence[SliceScore], margin: float, of: str, least: int, small: Sequence[str]) -> Gate:
-    """The worst slice against the margin: it fails where it is worse by more, and not by chance."""
+def _gate(
+    name: str,
+    scored: Sequence[SliceScore],
+    margin: float,
+    of: str,
+    least: int,
+    small: Sequence[str],
+    none: Sequence[str] = (),
+) -> Gate:
+    """The worst slice against the margin: it fails where it is worse by more, and not by chance. None that is large
+    enough goes unscored.
+
+    Args:
+        small: slices of too few rows.
+        none: what has no slice of rows enough.
+    """
     known = [each for each in scored if each.drop is not None and each.low is not None]
     about = f"{of} at least {least} rows"
-    about += f" (too small: {', '.join(small[:_TOLD])}{' …' if len(small) > _TOLD else ''})" if small else ""
+    about += f" (too small: {_few(small)})" if small else ""
     if not known:
         return Gate(name, None, margin, "no evidence", f"none can be scored, {about}")
+    unknown = [*none, *(each.name for each in scored if each not in known)]
     failing = [each for each in known if (each.drop or 0.0) > margin and (each.low or 0.0) > 0]
     worst = max(failing or known, key=lambda each: each.drop or 0.0)
     drop = worst.drop or 0.0
     by = "" if worst.declared else " in unforeseen loss"
     told = f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}"
     chance = "" if failing or drop <= margin else ", which may be chance"
-    verdict: Verdict = "fail" if failing else "pass"
-    reason = f"{told}{chance}; {worst.rows} rows, the worst {about}"
+    verdict: Verdict = "fail" if failing else "no evidence" if unknown else "pass"
+    lacking = f"nothing is known of {_few(unknown)}; " if unknown else ""
+    reason = f"{lacking}{told}{chance}; {worst.rows} rows, the worst {about}"
     return Gate(name, drop, margin, verdict, reason, low=worst.low, high=worst.high, rows=worst.rows)
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_TOLD])}{' …' if len(names) > _TOLD else ''}"
 
 
 @dataclass(frozen=True)

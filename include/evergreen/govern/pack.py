@@ -11,16 +11,34 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from evergreen.govern import sbom
 from evergreen.history.chain import Link, Witness
 from evergreen.history.events import Signed
-from evergreen.registry.contents import signed
+from evergreen.registry.contents import (
+    CardPage,
+    CardText,
+    Environment,
+    Evidence,
+    Explanations,
+    Fitting,
+    Lock,
+    Queries,
+    Recipe,
+    SpecCopy,
+    Trials,
+    signed,
+)
 from evergreen.registry.rules import unsound
 from evergreen.registry.signing_keys import PublicKey
 
 MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl", "digests.json"
 FORMAT = 1
 _MOST_FILES, _LARGEST = 100, 200_000_000  # of an archive, and bytes of all its files together
-_PAPERS = {"card.md", "card.html", "evidence.json"}  # of every pack
+APPROVALS, LINEAGE, SET, BILL = "approvals.json", "lineage.json", "training_set.json", "sbom.cdx.json"
+REPORT = ("gate_report.md", "gate_report.html")
+# Of the files that the ledger names, those that a pack has where the version has them; the papers it always has.
+RECORDED = (CardText, CardPage, Evidence, Explanations, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
+_ALWAYS = {CardText.NAME, CardPage.NAME, Evidence.NAME, APPROVALS, LINEAGE, SET, *REPORT}
 
 
 def text(content: object) -> bytes:
@@ -157,14 +175,24 @@ def _documents(
     if said["run_id"] != registered[-1]["run_id"] or said["sha256"] != digests:
         yield "the digests are not those that the ledger has"
     recorded = said["sha256"][said["run_id"]]
-    for name in sorted(_PAPERS - set(packed)):
+    bill = {BILL} if Lock.NAME in recorded else set()
+    for name in sorted((_ALWAYS | bill | {kind.NAME for kind in RECORDED} & set(recorded)) - set(packed)):
         yield f"{name} is not there"
     for name, content in packed.items():
         if name in recorded and _sha256(content) != recorded[name]:
             yield f"{name} is not the file that the ledger names"
     approvals = [link for link in own if link.event == "approval"]
-    if json.loads(packed["approvals.json"]) != [as_json(link) for link in approvals]:
-        yield "approvals.json is not what the ledger has"
+    if APPROVALS in packed and json.loads(packed[APPROVALS]) != [as_json(link) for link in approvals]:
+        yield f"{APPROVALS} is not what the ledger has"
+    if BILL in packed and Lock.NAME in packed:
+        listed = sbom.of(model, number, packed[Lock.NAME].decode())
+        if _components(json.loads(packed[BILL])) != _components(listed):
+            yield f"{BILL} does not list what {Lock.NAME} does"
+
+
+def _components(bill: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a bill of materials lists. (Its form is another release's matter.)"""
+    return sorted((each["name"], each["version"]) for each in bill["components"])
 
 
 def _signature(

@@ -14,28 +14,15 @@ from evergreen import files
 from evergreen.errors import EvidenceMissing
 from evergreen.evaluate import telling as gates_told
 from evergreen.govern import pack, sbom
-from evergreen.govern.pack import CHAIN, DIGESTS, LEDGER, MANIFEST
+from evergreen.govern.pack import APPROVALS, BILL, CHAIN, DIGESTS, LEDGER, LINEAGE, MANIFEST, RECORDED, REPORT, SET
 from evergreen.history import extracts
 from evergreen.history.events import Documented
 from evergreen.lineage import telling, tracing
 from evergreen.registry import artifacts, records
-from evergreen.registry.contents import (
-    CardPage,
-    CardText,
-    Environment,
-    Evidence,
-    Explanations,
-    Fitting,
-    Lock,
-    Queries,
-    Recipe,
-    SpecCopy,
-    Trials,
-)
+from evergreen.registry.contents import Evidence, Lock
 from evergreen.reports.paper import Paper
 from evergreen.train import records as training
 
-_PACKED = (CardText, CardPage, Evidence, Explanations, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of each file in the archive: the same evidence is the same archive
 
 
@@ -50,17 +37,17 @@ def write(model: str, number: int, target: Path) -> Path:
     documented = _documented(model, number)
     packed = _recorded(version.run_id)
     report = _gate_report(model, number, packed)
-    packed |= {"gate_report.md": report.markdown().encode(), "gate_report.html": report.page().encode()}
+    packed |= dict(zip(REPORT, (report.markdown().encode(), report.page().encode()), strict=True))
     own, chain = extracts.of(model)
     data = training.of(model, version)
     packed[LEDGER] = pack.lines([pack.as_json(link) for link in own])
     packed[CHAIN] = pack.lines(chain)
-    packed["approvals.json"] = pack.text([pack.as_json(link) for link in own if link.event == "approval"])
-    packed["lineage.json"] = pack.text(_plain(telling.as_json(tracing.of_version(model, number))))
-    packed["training_set.json"] = pack.text(_plain(asdict(data)))
+    packed[APPROVALS] = pack.text([pack.as_json(link) for link in own if link.event == "approval"])
+    packed[LINEAGE] = pack.text(_plain(telling.as_json(tracing.of_version(model, number))))
+    packed[SET] = pack.text(_plain(asdict(data)))
     packed[DIGESTS] = pack.text({run: dict(found) for run, found in documented.sha256.items()})
     if Lock.NAME in packed:
-        packed["sbom.cdx.json"] = pack.text(sbom.of(model, number, packed[Lock.NAME].decode()))
+        packed[BILL] = pack.text(sbom.of(model, number, packed[Lock.NAME].decode()))
     packed[MANIFEST] = pack.text(pack.manifest(model, number, packed))
     with files.whole(target) as partial:
         partial.write_bytes(_zipped(packed))
@@ -82,7 +69,7 @@ def _documented(model: str, number: int) -> Documented:
 
 def _recorded(run_id: str) -> dict[str, bytes]:
     candidate = records.candidate(run_id)
-    return {kind.NAME: artifacts.read(candidate, kind.NAME) for kind in _PACKED if kind.NAME in candidate.files}
+    return {kind.NAME: artifacts.read(candidate, kind.NAME) for kind in RECORDED if kind.NAME in candidate.files}
 
 
 def _gate_report(model: str, number: int, packed: Mapping[str, bytes]) -> Paper:

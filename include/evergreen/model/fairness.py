@@ -88,6 +88,7 @@ def measure(
         shares={str(value): float(decided[mask].mean()) for value, mask in zip(chosen, masks, strict=True)},
         rows={str(value): int(mask.sum()) for value, mask in zip(chosen, masks, strict=True)},
         numbers=numbers,
+        left_out=len(groups) - int(masks.sum()),
     )
 
 

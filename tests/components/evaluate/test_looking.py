@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_groups_that_are_too_small_are_no_evidence_and_a_number_without_a_bound_
     assert found.fairness == []
 
 
+def test_rows_of_no_group_that_is_compared_are_counted_and_not_named(tmp_path: Path) -> None:
+    def few(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(plan=[*["one", "of", "three"], None, *frame["plan"][4:]])
+
+    asked = Fairness(by=("plan",), disparate_impact=0.1, minimum_rows=10)
+    found = looking.look(candidate(tmp_path, change=few, fairness=asked))
+    (fair,), (gate,) = found.fairness, found.gates
+    assert set(fair.shares) == {"basic", "pro"} and fair.left_out == 4
+    assert gate.reason.endswith("4 rows are of no group that is compared") and "three" not in gate.reason
+
+
 def test_a_group_without_a_label_of_one_kind_has_the_odds_of_the_other(tmp_path: Path) -> None:
     groups = pd.Series(["a"] * 4 + ["b"] * 4)
     decided, labels = np.array([1.0, 0, 1, 0, 1, 1, 1, 0]), np.array([1, 1, 0, 0, 1, 1, 1, 1])
@@ -151,6 +163,13 @@ def test_a_model_that_leans_on_the_last_digit_fails_under_noise(tmp_path: Path) 
     assert bad.low is not None and bad.observed is not None and 0.05 < bad.low < bad.observed
     again = looking.look(candidate(tmp_path / "again", chance, rounded, noise=asked)).gates
     assert again == [good], "the noise is drawn by the spec's seed"
+
+
+def test_a_loss_without_an_interval_is_no_evidence_of_stability(tmp_path: Path) -> None:
+    asked = Noise(scale=0.02, margin=0.0)
+    tried = candidate(tmp_path, noise=asked)
+    (gate,) = looking.look(replace(tried, alike=np.zeros(len(tried.alike), object))).gates  # all rows of one entity
+    assert gate.verdict == "no evidence" and "an interval of roc_auc is not defined" in gate.reason
 
 
 def test_noise_keeps_what_is_missing_and_the_kinds_of_values() -> None:

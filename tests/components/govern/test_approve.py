@@ -401,6 +401,10 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
     for name in ("card.md", "card.html", "evidence.json", "spec.json", "requirements.lock", "recipe.json"):
         (flaw,) = pack.flaws(resealed(packed, name, packed[name].replace(b"ridge", b"sound") + b"\n"))
         assert flaw == f"{name} is not the file that the ledger names"
+    bill = json.loads(packed["sbom.cdx.json"])
+    bill["components"][0]["version"] += ".1"
+    (flaw,) = pack.flaws(resealed(packed, "sbom.cdx.json", pack.text(bill)))
+    assert flaw == "sbom.cdx.json does not list what requirements.lock does"
     approved = packed["approvals.json"].replace(b"looked at", b"laughed at")
     assert list(pack.flaws(resealed(packed, "approvals.json", approved))) == [
         "approvals.json is not what the ledger has"
@@ -410,6 +414,15 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
     fewer = packed["chain.jsonl"].splitlines(keepends=True)
     gone = b"".join(fewer[:2] + fewer[3:])
     assert any("does not follow" in flaw for flaw in pack.flaws(resealed(packed, "chain.jsonl", gone)))
+
+
+def test_whatever_is_taken_out_of_an_archive_is_seen_also_where_its_manifest_never_had_it(archive: Path) -> None:
+    packed = pack.read(archive)
+    for name in set(packed) - {"manifest.json"}:
+        rest = {each: held for each, held in packed.items() if each not in (name, "manifest.json")}
+        stated = json.loads(packed["manifest.json"])
+        sealed = rest | {"manifest.json": pack.text(pack.manifest(stated["model"], stated["version"], rest))}
+        assert list(pack.flaws(sealed)) == [f"{name} is not there"]
 
 
 def test_a_byte_of_any_file_is_seen_by_the_command(

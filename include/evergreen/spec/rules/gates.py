@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evergreen.spec.mistakes import one_of
 from evergreen.spec.rules.wording import Mistakes, mistake, repeated, unknown
 from evergreen.spec.schema import ModelSpec
 
@@ -50,4 +51,15 @@ def _test(spec: ModelSpec, key: str, test: Behaviour) -> Mistakes:
         )
 
 
-OF_SPEC = (_fairness, _behaviour)
+def _nothing(spec: ModelSpec) -> Mistakes:
+    """A gate that is asked for and looks at nothing would be no gate, and nobody would see that."""
+    gates = spec.gates
+    asked = {"slices": ("by", "found_margin"), "leaks": ("alone", "time", "entities")}
+    asked["packaged"] = ("megabytes", "milliseconds")
+    for name, parts in asked.items():
+        section = getattr(gates, name)
+        if section is not None and not any(getattr(section, part) not in (None, ()) for part in parts):
+            yield mistake(f"gates.{name}", "nothing to look at", one_of(parts), f"write one, or gates.{name}: null")
+
+
+OF_SPEC = (_fairness, _behaviour, _nothing)
