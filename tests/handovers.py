@@ -98,6 +98,7 @@ def gated(run: Run, candidate: Refitted) -> Refitted:
             run_id=run_id,
             key=candidate.key,
             family=candidate.family,
+            gate="evaluation rows",
             verdict="pass" if candidate.passed else "fail",
             compared_with=candidate.compared_with,
         )
