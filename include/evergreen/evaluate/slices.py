@@ -95,8 +95,8 @@ def _gate(
     small: Sequence[str],
     none: Sequence[str] = (),
 ) -> Gate:
-    """The worst slice against the margin: it fails where it is worse by more, and not by chance. None that is large
-    enough goes unscored.
+    """The worst slice against the margin: it fails where it is worse by more, and not by chance. What cannot
+    be scored is named.
 
     Args:
         small: slices of too few rows.
@@ -114,7 +114,7 @@ def _gate(
     by = "" if worst.declared else " in unforeseen loss"
     told = f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}"
     chance = "" if failing or drop <= margin else ", which may be chance"
-    verdict: Verdict = "fail" if failing else "no evidence" if unknown else "pass"
+    verdict: Verdict = "fail" if failing else "pass"
     lacking = f"nothing is known of {_few(unknown)}; " if unknown else ""
     reason = f"{lacking}{told}{chance}; {worst.rows} rows, the worst {about}"
     return Gate(name, drop, margin, verdict, reason, low=worst.low, high=worst.high, rows=worst.rows)
