@@ -9,14 +9,13 @@ spares it. EVERGREEN_PRELOAD=0 turns it off (less memory, slower tasks).
 
 from __future__ import annotations
 
-import faulthandler
 import importlib
 import os
-import signal
 import sys
 import warnings
 
 from evergreen.exposure import UMASK
+from evergreen.orchestration import stuck
 from evergreen.orchestration.collector import configure
 
 PRELOADED = (
@@ -106,7 +105,7 @@ PRELOADED = (
 
 
 configure(os.environ.get("EVERGREEN_OPENLINEAGE_URL", ""), os.environ)
-faulthandler.register(signal.SIGUSR1, file=2)  # it says where each thread is; of a task that leads to its log
+stuck.asked_by_signal()
 os.umask(UMASK)  # what Airflow and its tasks write is read by their owner alone
 
 

@@ -60,15 +60,13 @@ def finished_trials() -> dict[str, int]:
 
 def where_its_tasks_are(running: Stack) -> str:
     """What each task that runs says of itself, as on-call would ask it."""
-    told = ""
-    for loop in running.demo.ids:
-        for run in running.demo.runs.of(running.demo.ids[loop], state="running"):
-            for task in running.demo.runs.tasks(run):
-                if task["state"] == "running":
-                    os.kill(task["pid"], signal.SIGUSR1)
-                    time.sleep(5)
-                    told += f"\n{run['dag_run_id']} {task['task_id']}:\n{running.demo.runs.log(task, 100)}"
-    return told
+    runs = running.demo.runs
+    open_ones = [run for dag_id in running.demo.ids.values() for run in runs.of(dag_id, state="running")]
+    tasks = [task for run in open_ones for task in runs.tasks(run) if task["state"] == "running"]
+    for task in tasks:
+        os.kill(task["pid"], signal.SIGUSR1)
+    time.sleep(5)  # until Airflow has it in the logs
+    return "\n".join(f"{task['dag_run_id']} {task['task_id']}:\n{runs.log(task, 100)}" for task in tasks)
 
 
 def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:

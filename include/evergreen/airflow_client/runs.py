@@ -13,6 +13,7 @@ from evergreen.interval import Interval
 
 FINISHED = ("success", "failed")
 _ENDED = (*FINISHED, "skipped", "upstream_failed", "removed")
+_EXCERPT = 30  # lines of a log
 _NOTICED = 60.0  # seconds; Airflow looks only twice a minute whether a backfill is over, and takes no other one before
 
 
@@ -133,11 +134,10 @@ class AirflowRuns:
     def _open(self, run: dict[str, Any]) -> str:
         """What of a run has not ended: its tasks, and of each that began the end of its log."""
         told = ""
-        for task in self.tasks(run):
-            if task["state"] not in _ENDED:
-                told += f"; {task['task_id']}: {task['state'] or 'waits'}"
-                if task["start_date"] is not None:
-                    told += f" since {task['start_date']}, the end of its log:\n{self.log(task, 30)}"
+        for task in (each for each in self.tasks(run) if each["state"] not in _ENDED):
+            told += f"; {task['task_id']}: {task['state'] or 'waits'}"
+            if task["start_date"] is not None:
+                told += f" since {task['start_date']}, the end of its log:\n{self.log(task, _EXCERPT)}"
         return told
 
     def of(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ class AirflowRuns:
     def explain(self, run: dict[str, Any]) -> NoReturn:
         """Raise `RunFailed` with the end of the first failed task's log."""
         failed = [t for t in self.tasks(run) if t["state"] == "failed"]
-        excerpt = self.log(failed[0], 30) if failed else "no task failed: the run's own time-out?"
+        excerpt = self.log(failed[0], _EXCERPT) if failed else "no task failed: the run's own time-out?"
         raise RunFailed(
             f"running {run['dag_id']} {run['dag_run_id']}" + (f", task {failed[0]['task_id']}" if failed else ""),
             found=f"the end of its log:\n{excerpt}",

@@ -69,14 +69,16 @@ def measure(
     gates = []
     if bounds.by:
         rows = expression.table(spec, later.frame)
-        named = {text: [*_by(text, _column(spec, text, later, rows))] for text in bounds.by}
-        enough = {text: [each for each in of if each.rows.sum() >= bounds.minimum_rows] for text, of in named.items()}
-        large = [*chain.from_iterable(enough.values())]
-        small = [each.name for of in named.values() for each in of if each.rows.sum() < bounds.minimum_rows]
+        large, small, none = list[Slice](), list[str](), list[str]()
+        for text in bounds.by:
+            parts = [*_by(text, _column(spec, text, later, rows))]
+            enough = [each for each in parts if each.rows.sum() >= bounds.minimum_rows]
+            large += enough
+            small += [each.name for each in parts if each.rows.sum() < bounds.minimum_rows]
+            none += [] if enough else [f"any slice of {text}"]
         made = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
-        none = [f"any slice of {text}" for text, of in enough.items() if not of]
-        of = f"of {len(large)} with"
-        gates.append(_gate(DECLARED, made, bounds.margin, of, bounds.minimum_rows, small, none))
+        about = f"of {len(large)} with"
+        gates.append(_gate(DECLARED, made, bounds.margin, about, bounds.minimum_rows, small, none))
         scored += made
     if bounds.found_margin is not None:
         worst, looked_at = _found(later, lost, bounds.minimum_rows)

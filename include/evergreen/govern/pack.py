@@ -34,11 +34,11 @@ from evergreen.registry.signing_keys import PublicKey
 MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl", "digests.json"
 FORMAT = 1
 _MOST_FILES, _LARGEST = 100, 200_000_000  # of an archive, and bytes of all its files together
-APPROVALS, LINEAGE, SET, BILL = "approvals.json", "lineage.json", "training_set.json", "sbom.cdx.json"
-REPORT = ("gate_report.md", "gate_report.html")
+APPROVALS, LINEAGE, TRAINING_SET, BILL = "approvals.json", "lineage.json", "training_set.json", "sbom.cdx.json"
+REPORT_TEXT, REPORT_PAGE = "gate_report.md", "gate_report.html"
 # Of the files that the ledger names, those that a pack has where the version has them; the papers it always has.
 RECORDED = (CardText, CardPage, Evidence, Explanations, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
-_ALWAYS = {CardText.NAME, CardPage.NAME, Evidence.NAME, APPROVALS, LINEAGE, SET, *REPORT}
+_ALWAYS = {CardText.NAME, CardPage.NAME, Evidence.NAME, APPROVALS, LINEAGE, TRAINING_SET, REPORT_TEXT, REPORT_PAGE}
 
 
 def text(content: object) -> bytes:
@@ -175,9 +175,9 @@ def _documents(
     if said["run_id"] != registered[-1]["run_id"] or said["sha256"] != digests:
         yield "the digests are not those that the ledger has"
     recorded = said["sha256"][said["run_id"]]
-    bill = {BILL} if Lock.NAME in recorded else set()
-    for name in sorted((_ALWAYS | bill | {kind.NAME for kind in RECORDED} & set(recorded)) - set(packed)):
-        yield f"{name} is not there"
+    wanted = _ALWAYS | {kind.NAME for kind in RECORDED if kind.NAME in recorded}
+    wanted |= {BILL} if Lock.NAME in recorded else set()
+    yield from (f"{name} is not there" for name in sorted(wanted - set(packed)))
     for name, content in packed.items():
         if name in recorded and _sha256(content) != recorded[name]:
             yield f"{name} is not the file that the ledger names"

@@ -14,7 +14,19 @@ from evergreen import files
 from evergreen.errors import EvidenceMissing
 from evergreen.evaluate import telling as gates_told
 from evergreen.govern import pack, sbom
-from evergreen.govern.pack import APPROVALS, BILL, CHAIN, DIGESTS, LEDGER, LINEAGE, MANIFEST, RECORDED, REPORT, SET
+from evergreen.govern.pack import (
+    APPROVALS,
+    BILL,
+    CHAIN,
+    DIGESTS,
+    LEDGER,
+    LINEAGE,
+    MANIFEST,
+    RECORDED,
+    REPORT_PAGE,
+    REPORT_TEXT,
+    TRAINING_SET,
+)
 from evergreen.history import extracts
 from evergreen.history.events import Documented
 from evergreen.lineage import telling, tracing
@@ -37,14 +49,14 @@ def write(model: str, number: int, target: Path) -> Path:
     documented = _documented(model, number)
     packed = _recorded(version.run_id)
     report = _gate_report(model, number, packed)
-    packed |= dict(zip(REPORT, (report.markdown().encode(), report.page().encode()), strict=True))
+    packed |= {REPORT_TEXT: report.markdown().encode(), REPORT_PAGE: report.page().encode()}
     own, chain = extracts.of(model)
     data = training.of(model, version)
     packed[LEDGER] = pack.lines([pack.as_json(link) for link in own])
     packed[CHAIN] = pack.lines(chain)
     packed[APPROVALS] = pack.text([pack.as_json(link) for link in own if link.event == "approval"])
     packed[LINEAGE] = pack.text(_plain(telling.as_json(tracing.of_version(model, number))))
-    packed[SET] = pack.text(_plain(asdict(data)))
+    packed[TRAINING_SET] = pack.text(_plain(asdict(data)))
     packed[DIGESTS] = pack.text({run: dict(found) for run, found in documented.sha256.items()})
     if Lock.NAME in packed:
         packed[BILL] = pack.text(sbom.of(model, number, packed[Lock.NAME].decode()))

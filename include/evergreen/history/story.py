@@ -270,10 +270,12 @@ def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
 
 def checked(entries: Sequence[Entry], run_id: str) -> tuple[Gate, ...]:
     """The same as gates."""
-    return tuple(
-        Gate(of.gate, of.observed, of.bound, of.verdict, of.reason, of.low, of.high, of.rows, of.enough)
-        for of in judgement(entries, run_id)
-    )
+    return tuple(as_gate(each) for each in judgement(entries, run_id))
+
+
+def as_gate(of: Judged) -> Gate:
+    """The gate that an event records."""
+    return Gate(of.gate, of.observed, of.bound, of.verdict, of.reason, of.low, of.high, of.rows, of.enough)
 
 
 def warnings(entries: Sequence[Entry], run_id: str) -> tuple[str, ...]:

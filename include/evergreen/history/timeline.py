@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evergreen.handovers.gate import failures
 from evergreen.history.events import (
     Adopted,
     Alerted,
@@ -39,7 +40,7 @@ from evergreen.history.rollouts import (
     RolloutResumed,
     Step,
 )
-from evergreen.history.story import Entry, acts
+from evergreen.history.story import Entry, acts, as_gate
 
 
 def lines(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
@@ -77,7 +78,7 @@ def lines(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
 def _verdict(together: Sequence[Judged]) -> str:
     """One judgement in a line."""
     passed = sum(gate.verdict == "pass" for gate in together)
-    failed = "; ".join(f"{gate.gate}: {gate.reason}" for gate in together if gate.verdict != "pass")
+    failed = failures(map(as_gate, together))
     return f"{together[0].family}: {passed} of {len(together)} gates passed{f': {failed}' if failed else ''}"
 
 

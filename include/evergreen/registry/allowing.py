@@ -64,10 +64,11 @@ def check(run: Run, registered: str, gated: str, *, asked: bool) -> None:
             next_step="clear `refit`, and what comes after it",
         )
     gates = story.checked(entries, gated)
-    if not gates or failures(gates):
+    failed = failures(gates)
+    if failed or not gates:
         raise EvidenceMissing(
             f"registering a version of {run.subject}",
-            found=f"in the ledger: {failures(gates)}" if gates else "no gates of it in the ledger",
+            found=f"in the ledger: {failed}" if gates else "no gates of it in the ledger",
             expected=f"gates of the MLflow run {gated} that all pass, as they were decided last",
             next_step="clear `gates`, and what comes after it",
         )

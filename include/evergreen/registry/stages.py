@@ -21,8 +21,8 @@ def register(run: Run, fitted: Refitted) -> Registered:
             back before labels say so; or the rollout of another version is open, which would keep it waiting.
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, the champion was not adopted, or
             its signature does not hold.
-        EvidenceMissing: MLflow has a champion that the ledger does not know of, or a person's approval is not in the
-            ledger.
+        EvidenceMissing: MLflow has a champion that the ledger does not know of, or gates that passed or a person's
+            approval are not in the ledger.
     """
     from evergreen.registry import allowing, records, registering, signatures, store
 

@@ -30,8 +30,8 @@ from evergreen.spec.gates import BetterThanChampion
 from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
+from tests import handovers
 from tests.components.train.conftest import DAYS, at, rows_of
-from tests.handovers import judged
 
 from .conftest import Contest, Json, run_as_of
 
@@ -144,7 +144,7 @@ def test_a_hand_over_alone_makes_no_gate_pass(contest: Contest) -> None:
     data = contest.data(run)
     worse = contest.candidate(run, data, noise=0.3)
     with pytest.raises(EvidenceMissing, match="no gates of it in the ledger"):
-        registry.register(run, judged(worse.run.id, key=data.key, family=worse.family))
+        registry.register(run, handovers.judged(worse.run.id, key=data.key, family=worse.family))
     forged = contest.judge(run, data, [worse]).model_copy(update={"passed": True})
     with pytest.raises(EvidenceMissing, match=r"in the ledger: better than the champion: roc_auc 0") as refused:
         registry.register(run, forged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from evergreen.spec.mistakes import one_of
@@ -10,6 +11,13 @@ from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     from evergreen.spec.behaviour import Behaviour
+
+# What makes a section look at anything.
+_LOOKS_AT: Mapping[str, Sequence[str]] = {
+    "slices": ("by", "found_margin"),
+    "leaks": ("alone", "time", "entities"),
+    "packaged": ("megabytes", "milliseconds"),
+}
 
 
 def _fairness(spec: ModelSpec) -> Mistakes:
@@ -53,11 +61,8 @@ def _test(spec: ModelSpec, key: str, test: Behaviour) -> Mistakes:
 
 def _nothing(spec: ModelSpec) -> Mistakes:
     """A gate that is asked for and looks at nothing would be no gate, and nobody would see that."""
-    gates = spec.gates
-    asked = {"slices": ("by", "found_margin"), "leaks": ("alone", "time", "entities")}
-    asked["packaged"] = ("megabytes", "milliseconds")
-    for name, parts in asked.items():
-        section = getattr(gates, name)
+    for name, parts in _LOOKS_AT.items():
+        section = getattr(spec.gates, name)
         if section is not None and not any(getattr(section, part) not in (None, ()) for part in parts):
             yield mistake(f"gates.{name}", "nothing to look at", one_of(parts), f"write one, or gates.{name}: null")
 
