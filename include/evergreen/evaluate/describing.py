@@ -1,23 +1,19 @@
-"""A training in MLflow as people look at it: its trials, pictures of its searches and of the best candidate's answers,
-and which inputs that one leans on. Nothing of it decides anything, and no task waits for it."""
+"""A training in MLflow as people look at it: its trials, pictures of its searches and of the best candidate's answers.
+Nothing of it decides anything, and no task waits for it."""
 
 from __future__ import annotations
 
-import logging
-from functools import partial
 from pathlib import Path
 
 from evergreen.evaluate import figures
 from evergreen.files import work_folder
 from evergreen.handovers.train import Evaluated, SoundTrainingSet
-from evergreen.model import importance, rows
+from evergreen.model import rows
 from evergreen.model.rows import Rows
-from evergreen.registry import artifacts, experiments, pipelines, records, tracking
-from evergreen.registry.contents import Importances, Trials
+from evergreen.registry import artifacts, experiments, pipelines, records
+from evergreen.registry.contents import Trials
 from evergreen.run import Run
-from evergreen.train import recipes, tuning
-
-log = logging.getLogger(__name__)
+from evergreen.train import tuning
 
 
 def describe(run: Run, data: SoundTrainingSet, evaluated: Evaluated) -> tuple[str, int]:
@@ -34,15 +30,9 @@ def describe(run: Run, data: SoundTrainingSet, evaluated: Evaluated) -> tuple[st
                 figures.of_study(study, folder)
                 experiments.figures(each.run.id, folder, "search")
     later = rows.read(run.spec, data, "evaluate")
-    predict = partial(rows.predict, pipelines.pipeline(best.run.id))
     with work_folder() as folder:
-        _answers(run, later, predict(later.inputs), folder)
+        _answers(run, later, rows.predict(pipelines.pipeline(best.run.id), later.inputs), folder)
         experiments.figures(best.run.id, folder, "evaluation")
-    taking = recipes.of(run.spec, records.candidate(best.run.id)).taking(run.spec)
-    found = importance.of(taking, [importance.Fitted(later, predict)])
-    for line in importance.lines(evaluated.metric, found):
-        log.info("%s", line)
-    tracking.record(run, best.run.id, Importances(metric=evaluated.metric, inputs=tuple(found)))
     return parent, logged
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -74,22 +75,27 @@ def look(of: Candidate) -> Looked:
             return parity.gates(fair, found.fairness)
 
         found.gates += _decided("fairness", by_groups)
-    if tests := asked.behaviour:
-        found.gates += _decided("behaviour", lambda: behaviour.measure(of.spec, tests, of.later, of.predict, of.alike))
+    if asked.behaviour:
+        rows, alike = behaviour.sample(of.later, of.alike)
+        for test in asked.behaviour:
+            decide = partial(behaviour.measure, of.spec, test, rows, of.predict, alike)
+            found.gates += _decided(behaviour.name(test), decide)
     if (noisy := asked.noise) is not None:
-        found.gates += _decided(noise.NAME, lambda: [noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike)])
+        found.gates += _decided(noise.NAME, lambda: noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike))
     if (weighed := asked.packaged) is not None:
-        found.gates += _decided(packaged.SIZE, lambda: packaged.measure(of.spec, weighed, of.run_id, of.later))
+        for name, measure in packaged.asked(weighed).items():
+            found.gates += _decided(name, partial(measure, of.spec, weighed, of.run_id, of.later))
     if (leaky := asked.leaks) is not None:
         learn, later = without(of.learn, of.dropped), without(of.later, of.dropped)
         found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, learn, later, of.predictions, of.alike))
     return found
 
 
-def _decided(name: str, decide: Callable[[], Iterable[Gate]]) -> list[Gate]:
+def _decided(name: str, decide: Callable[[], Gate | Iterable[Gate]]) -> list[Gate]:
     """What is decided; what cannot be looked at is no evidence, and takes no other gate with it."""
     try:
-        return list(decide())
+        decided = decide()
+        return [decided] if isinstance(decided, Gate) else list(decided)
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  whatever the rows or an expression raise

@@ -22,7 +22,7 @@ from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
 from evergreen.handovers.train import Candidate, Comparison, Evaluated, ScoredCandidate, ScoredChampion, Scores, Since
 from evergreen.model import baseline as baselines
-from evergreen.model import calibrating, rows
+from evergreen.model import calibrating, importance, rows
 from evergreen.model.metrics import metric
 from evergreen.model.metrics import score as scores_of
 from evergreen.model.rows import Rows
@@ -109,6 +109,8 @@ def score(run: Run, of: Scored) -> Evaluated:
             () if best.selection is None else best.selection.dropped,
         )
     )
+    taking = spec if best.selection is None else spec.without(best.selection.dropped)
+    leans_on = importance.of(taking, [importance.Fitted(later, partial(rows.predict, of.fits[best.family]))])
     return Evaluated(
         key=of.key,
         metric=spec.search.metric,
@@ -122,6 +124,7 @@ def score(run: Run, of: Scored) -> Evaluated:
         intervals=_intervals(run, problem.at(best.threshold), later, predictions[best.family]),
         slices=tuple(looked.slices),
         fairness=tuple(looked.fairness),
+        importances=tuple(leans_on),
         warnings=of.warnings,
         further=tuple(looked.gates),
         best=best,
@@ -134,7 +137,7 @@ def evaluation(evaluated: Evaluated, of: ScoredCandidate) -> Evaluation:
     shared = evaluated.model_dump(
         mode="json", include={"metric", "rows", "rows_of_class", "baseline", "baseline_is", "champion"}
     )
-    told = {"slices", "fairness", "intervals"} if of.family == evaluated.best.family else set()
+    told = {"slices", "fairness", "importances", "intervals"} if of.family == evaluated.best.family else set()
     return Evaluation(
         value=of.scores[evaluated.metric],
         scores=of.scores,

@@ -97,12 +97,12 @@ def _gate(
     small: Sequence[str],
     none: Sequence[str] = (),
 ) -> Gate:
-    """The worst slice against the margin: it fails where it is worse by more, and not by chance. What cannot
-    be scored is named.
+    """The worst slice against the margin: it fails where it is worse by more, and not by chance. A slice of rows enough
+    that cannot be scored is no evidence.
 
     Args:
-        small: slices of too few rows.
-        none: what has no slice of rows enough.
+        small: slices of too few rows, which are named.
+        none: what has no slice of rows enough: no evidence either.
     """
     known = [each for each in scored if each.drop is not None and each.low is not None]
     about = f"{of} at least {least} rows"
@@ -116,8 +116,12 @@ def _gate(
     by = "" if worst.declared else " in unforeseen loss"
     told = f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}"
     chance = "" if failing or drop <= margin else ", which may be chance"
-    verdict: Verdict = "fail" if failing else "pass"
-    lacking = f"nothing is known of {_few(unknown)}; " if unknown else ""
+    verdict: Verdict = "fail" if failing else "no evidence" if unknown else "pass"
+    lacking = (
+        f"nothing is known of {_few(unknown)} (raise gates.slices.minimum_rows, or change gates.slices.by); "
+        if unknown
+        else ""
+    )
     reason = f"{lacking}{told}{chance}; {worst.rows} rows, the worst {about}"
     return Gate(name, drop, margin, verdict, reason, low=worst.low, high=worst.high, rows=worst.rows)
 

@@ -23,7 +23,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     would flatter it on the rows that its gates look at.
     """
     from evergreen.evaluate import looking, scoring
-    from evergreen.model import rows
+    from evergreen.model import importance, rows
     from evergreen.registry import pipelines, store, tracking
 
     champion = store.champion(run.spec.model)
@@ -40,7 +40,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
             warnings=data.warnings,
         ),
     )
-    for line in looking.lines(evaluated.slices):
+    for line in (*looking.lines(evaluated.slices), *importance.lines(evaluated.metric, evaluated.importances)):
         log.info("%s", line)
     for scored in evaluated.candidates:
         evaluation = scoring.evaluation(evaluated, scored)
@@ -49,7 +49,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
 
 
 def describe(run: Run, data: SoundTrainingSet, evaluated: Evaluated) -> Described:
-    """Let people find the training in MLflow: its trials, pictures, and which inputs the best candidate leans on.
+    """Let people find the training in MLflow: its trials and pictures.
 
     Nothing waits for it, and nothing is decided by it.
     """
@@ -78,6 +78,8 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     for line in rules.table(checked):
         log.info("%s", line)
     log.info("%s: %s", verdict.capitalize(), reason)
+    report = telling.paper(run, evaluated, checked)
+    content = content.model_copy(update={"report": report})
     tracking.record(run, best.run.id, content, tags=content.tags)
     judgements.keep(
         run,
@@ -87,14 +89,14 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         family=best.family,
         compared_with=None if scored_champion is None else scored_champion.version,
     )
-    report = telling.write(run, evaluated, checked)
+    page = telling.write(run, report)
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
             next_step=ways_out.way_out(run.spec, run.as_of, evaluated, checked),
-            links={Link.GATE_REPORT: report},
+            links={Link.GATE_REPORT: page},
         )
     return Judged(
         passed=verdict == "pass",
@@ -107,5 +109,5 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         scores=best.scores,
         compared_with=None if scored_champion is None else scored_champion.version,
         warnings=(*evaluated.warnings, *doubts(checked)),
-        report=report,
+        report=page,
     )

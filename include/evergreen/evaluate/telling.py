@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from evergreen.evaluate import rules
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.gate import Gate, between, doubts, number
-from evergreen.handovers.selection import Selected
+from evergreen.handovers.selection import Importance, Selected
 from evergreen.handovers.train import Evaluated, SliceScore
 from evergreen.reports.pages import publish
 from evergreen.reports.paper import Paper, Section, Table
 from evergreen.run import Run
 
 
-def write(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> str:
+def write(run: Run, report: Paper) -> str:
     """Write the page, whole or not at all; returns its address."""
-    return publish(f"{run.spec.model}/gates/{run.interval.partition}.html", paper(run, evaluated, checked).page())
+    return publish(f"{run.spec.model}/gates/{run.interval.partition}.html", report.page())
 
 
 def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:
@@ -38,7 +38,7 @@ def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:
     if warned:
         sections.append(Section("What warns", points=warned))
     sections += [_candidates(run, evaluated), *selection(evaluated.metric, best.selection)]
-    sections += [*parts(evaluated.metric, evaluated.slices, evaluated.fairness)]
+    sections += [*parts(evaluated.metric, evaluated)]
     title = f"{run.spec.model}: gates as of {run.spec.calendar.shown(run.as_of)}"
     return Paper(title, summary, tuple(sections), {"MLflow run": best.run.page})
 
@@ -83,9 +83,20 @@ def selection(metric: str, selected: Selected | None) -> Iterator[Section]:
     yield Section("Feature selection", text=(f"{selected.reason}.",), tables=(Table(heads, rows, numbers=(2, 3)),))
 
 
-def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -> Iterator[Section]:
-    """How a candidate does on parts of the rows, and how alike it decides on groups."""
-    if slices:
+class Found(Protocol):
+    """What was looked at of a candidate."""
+
+    @property
+    def slices(self) -> tuple[SliceScore, ...]: ...
+    @property
+    def fairness(self) -> tuple[Fair, ...]: ...
+    @property
+    def importances(self) -> tuple[Importance, ...]: ...
+
+
+def parts(metric: str, of: Found) -> Iterator[Section]:
+    """How a candidate does on parts of the rows, how alike it decides on groups, and which inputs it leans on."""
+    if slices := of.slices:
         rows = tuple(
             (
                 each.name,
@@ -99,7 +110,7 @@ def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -
         )
         heads = ("Slice", "", "Rows", metric, "Worse by", "Interval")
         yield Section("Slices", tables=(Table(heads, rows, numbers=(2, 3, 4, 5)),))
-    if fairness:
+    if fairness := of.fairness:
         shares = Table(
             ("Attribute", "Share of yes, of rows"),
             tuple((each.attribute, each.answered) for each in fairness),
@@ -114,6 +125,17 @@ def parts(metric: str, slices: Sequence[SliceScore], fairness: Sequence[Fair]) -
             numbers=(2, 3),
         )
         yield Section("Fairness", tables=(shares, numbers))
+    if of.importances:
+        lost = Table(
+            ("Input", f"{metric} lost without its order", "Interval"),
+            tuple((each.input, number(each.loss), between(each.low, each.high)) for each in of.importances),
+            numbers=(1, 2),
+        )
+        said = (
+            "What is lost on the evaluation rows when the values of one input change places.",
+            "Of two inputs that say the same neither seems to matter: the model has the other one.",
+        )
+        yield Section("Which inputs it leans on", text=said, tables=(lost,))
 
 
 def gates(heading: str, checked: Sequence[Mapping[str, Any]], reason: str) -> Section:

@@ -41,7 +41,10 @@ class Facts:
     evaluation: Evaluation
     gates: Gates
     refit: Refit | None
-    fitting: Fitting | None  # what the training cost; None: an earlier release did not measure it
+    fitting: (
+        Fitting | None
+    )  # what its fit cost, without a refit with the search; None: an earlier release did not measure it
+    searched: Fitting | None  # of a refit, what the search and the fit cost that the gates judged
     explanations: Explanations
     approval: Entry | None
 
@@ -61,11 +64,11 @@ def paper(run: Run, facts: Facts) -> Paper:
         _data(run, facts),
         *telling.selection(evaluation.metric, facts.recipe.selection),
         _metrics(evaluation),
-        *telling.parts(evaluation.metric, evaluation.slices, evaluation.fairness),
+        *telling.parts(evaluation.metric, evaluation),
         _explanations(facts.explanations),
         telling.gates("Gates", facts.gates.gates, facts.gates.reason),
         *_refit(run, facts.refit),
-        _cost(facts.fitting),
+        _cost(facts),
     )
     return Paper(
         f"Model card: {run.spec.model}, version {version.number}", summary, sections, {"MLflow run": facts.page}
@@ -235,16 +238,20 @@ def _refit(run: Run, refit: Refit | None) -> Iterator[Section]:
         yield telling.gates("Refit", refit.checks, refit.reason)
 
 
-def _cost(fitting: Fitting | None) -> Section:
-    if fitting is None:
+def _cost(facts: Facts) -> Section:
+    """What the version cost: a column for the search and its fit, and of a refit one for that."""
+    searched = facts.fitting if facts.gated == facts.version.run_id else facts.searched
+    fits = {"Search and fit": searched}
+    if facts.gated != facts.version.run_id:
+        fits["Refit"] = facts.fitting
+    known = {name: fit for name, fit in fits.items() if fit is not None}
+    if not known:
         return Section("Training cost", text=("It was not measured.",))
-    rows = [
-        ("Processor", f"{fitting.cpu_seconds:.1f} s"),
-        ("By the clock", f"{fitting.wall_seconds:.1f} s"),
-        ("Peak memory of the process", f"{fitting.peak_memory_mb:,.0f} MB"),
-    ]
-    return Section(
-        "Training cost",
-        text=("Of the search and the fit of this family; of a refit, of that fit.",),
-        tables=(pairs(rows),),
+    rows = (
+        ("Rows", *(f"{fit.rows:,}" for fit in known.values())),
+        ("Processor", *(f"{fit.cpu_seconds:.1f} s" for fit in known.values())),
+        ("By the clock", *(f"{fit.wall_seconds:.1f} s" for fit in known.values())),
+        ("Peak memory of the process", *(f"{fit.peak_memory_mb:,.0f} MB" for fit in known.values())),
     )
+    columns = tuple(range(1, len(known) + 1))
+    return Section("Training cost", text=("Of this family.",), tables=(Table(("", *known), rows, numbers=columns),))

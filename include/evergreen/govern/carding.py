@@ -14,6 +14,7 @@ from evergreen.registry.contents import (
     REWRITTEN,
     CardPage,
     CardText,
+    Content,
     Environment,
     Evaluation,
     Evidence,
@@ -22,8 +23,10 @@ from evergreen.registry.contents import (
     Gates,
     Recipe,
     Refit,
+    ReportPage,
+    ReportText,
 )
-from evergreen.registry.records import Digest
+from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
 from evergreen.reports.pages import publish
 from evergreen.run import Run
@@ -46,7 +49,10 @@ def write(run: Run, number: int) -> str:
         facts = facts_of(run, number)
         made = card.paper(run, facts)
         evidence = Evidence(evaluation=facts.evaluation, gates=facts.gates, refit=facts.refit)
-        for content in (evidence, CardText(made.markdown()), CardPage(made.page())):
+        papers: list[Content] = [evidence, CardText(made.markdown()), CardPage(made.page())]
+        if (report := facts.gates.report) is not None:
+            papers += [ReportText(report.markdown()), ReportPage(report.page())]
+        for content in papers:
             tracking.record(run, version.run_id, content)
     candidate = records.candidate(version.run_id)
     gated = _gated(model, number, ledger.entries(model, "registered"))
@@ -93,10 +99,15 @@ def facts_of(run: Run, number: int) -> card.Facts:
         evaluation=artifacts.load(judged, Evaluation),
         gates=artifacts.load(judged, Gates),
         refit=artifacts.load(judged, Refit) if Refit.NAME in judged.files else None,
-        fitting=artifacts.load(fit, Fitting) if Fitting.NAME in fit.files else None,
+        fitting=_cost(fit),
+        searched=_cost(judged),
         explanations=artifacts.load(fit, Explanations) if Explanations.NAME in fit.files else Explanations(rows=()),
         approval=_approval(entries, gated),
     )
+
+
+def _cost(candidate: Candidate) -> Fitting | None:
+    return artifacts.load(candidate, Fitting) if Fitting.NAME in candidate.files else None
 
 
 def _gated(model: str, number: int, entries: list[Entry]) -> str:

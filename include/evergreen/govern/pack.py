@@ -24,6 +24,8 @@ from evergreen.registry.contents import (
     Lock,
     Queries,
     Recipe,
+    ReportPage,
+    ReportText,
     SpecCopy,
     Trials,
     signed,
@@ -35,10 +37,10 @@ MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl
 FORMAT = 1
 _MOST_FILES, _LARGEST = 100, 200_000_000  # of an archive, and bytes of all its files together
 APPROVALS, LINEAGE, TRAINING_SET, BILL = "approvals.json", "lineage.json", "training_set.json", "sbom.cdx.json"
-REPORT_TEXT, REPORT_PAGE = "gate_report.md", "gate_report.html"
 # Of the files that the ledger names, those that a pack has where the version has them; the papers it always has.
-RECORDED = (CardText, CardPage, Evidence, Explanations, Recipe, Environment, Lock, SpecCopy, Queries, Fitting, Trials)
-_ALWAYS = {CardText.NAME, CardPage.NAME, Evidence.NAME, APPROVALS, LINEAGE, TRAINING_SET, REPORT_TEXT, REPORT_PAGE}
+PAPERS = (CardText, CardPage, ReportText, ReportPage, Evidence, Lock)
+RECORDED = (*PAPERS, Explanations, Recipe, Environment, SpecCopy, Queries, Fitting, Trials)
+_ALWAYS = {*(each.NAME for each in PAPERS), APPROVALS, LINEAGE, TRAINING_SET, BILL}
 
 
 def text(content: object) -> bytes:
@@ -176,7 +178,6 @@ def _documents(
         yield "the digests are not those that the ledger has"
     recorded = said["sha256"][said["run_id"]]
     wanted = _ALWAYS | {kind.NAME for kind in RECORDED if kind.NAME in recorded}
-    wanted |= {BILL} if Lock.NAME in recorded else set()
     yield from (f"{name} is not there" for name in sorted(wanted - set(packed)))
     for name, content in packed.items():
         if name in recorded and _sha256(content) != recorded[name]:

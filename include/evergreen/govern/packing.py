@@ -12,7 +12,6 @@ from typing import Any
 
 from evergreen import files
 from evergreen.errors import EvidenceMissing
-from evergreen.evaluate import telling as gates_told
 from evergreen.govern import pack, sbom
 from evergreen.govern.pack import (
     APPROVALS,
@@ -22,17 +21,15 @@ from evergreen.govern.pack import (
     LEDGER,
     LINEAGE,
     MANIFEST,
+    PAPERS,
     RECORDED,
-    REPORT_PAGE,
-    REPORT_TEXT,
     TRAINING_SET,
 )
 from evergreen.history import extracts
 from evergreen.history.events import Documented
 from evergreen.lineage import telling, tracing
 from evergreen.registry import artifacts, records
-from evergreen.registry.contents import Evidence, Lock
-from evergreen.reports.paper import Paper
+from evergreen.registry.contents import Lock
 from evergreen.train import records as training
 
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of each file in the archive: the same evidence is the same archive
@@ -47,9 +44,7 @@ def write(model: str, number: int, target: Path) -> Path:
     """
     version = records.version(model, number)
     documented = _documented(model, number)
-    packed = _recorded(version.run_id)
-    report = _gate_report(model, number, packed)
-    packed |= {REPORT_TEXT: report.markdown().encode(), REPORT_PAGE: report.page().encode()}
+    packed = _recorded(model, number, version.run_id)
     own, chain = extracts.of(model)
     data = training.of(model, version)
     packed[LEDGER] = pack.lines([pack.as_json(link) for link in own])
@@ -58,8 +53,7 @@ def write(model: str, number: int, target: Path) -> Path:
     packed[LINEAGE] = pack.text(_plain(telling.as_json(tracing.of_version(model, number))))
     packed[TRAINING_SET] = pack.text(_plain(asdict(data)))
     packed[DIGESTS] = pack.text({run: dict(found) for run, found in documented.sha256.items()})
-    if Lock.NAME in packed:
-        packed[BILL] = pack.text(sbom.of(model, number, packed[Lock.NAME].decode()))
+    packed[BILL] = pack.text(sbom.of(model, number, packed[Lock.NAME].decode()))
     packed[MANIFEST] = pack.text(pack.manifest(model, number, packed))
     with files.whole(target) as partial:
         partial.write_bytes(_zipped(packed))
@@ -79,19 +73,16 @@ def _documented(model: str, number: int) -> Documented:
     )
 
 
-def _recorded(run_id: str) -> dict[str, bytes]:
+def _recorded(model: str, number: int, run_id: str) -> dict[str, bytes]:
     candidate = records.candidate(run_id)
+    if lacking := [kind.NAME for kind in PAPERS if kind.NAME not in candidate.files]:
+        raise EvidenceMissing(
+            f"packing the evidence of version {number} of {model}",
+            found=f"no {', '.join(lacking)} among the files of MLflow run {run_id}",
+            expected="all papers of the version, and what was installed where it was fitted",
+            next_step="train anew: an earlier release did not keep them",
+        )
     return {kind.NAME: artifacts.read(candidate, kind.NAME) for kind in RECORDED if kind.NAME in candidate.files}
-
-
-def _gate_report(model: str, number: int, packed: Mapping[str, bytes]) -> Paper:
-    evidence = Evidence.of_bytes(packed[Evidence.NAME])
-    gates, evaluation = evidence.gates, evidence.evaluation
-    sections = (
-        gates_told.gates("Gates", gates.gates, gates.reason),
-        *gates_told.parts(evaluation.metric, evaluation.slices, evaluation.fairness),
-    )
-    return Paper(f"{model}, version {number}: gates", f"{gates.verdict.capitalize()}: {gates.reason}.", sections)
 
 
 def _plain(value: object) -> Any:

@@ -10,7 +10,7 @@ from evergreen.handovers.difference import Difference
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
-from evergreen.handovers.selection import Selected
+from evergreen.handovers.selection import Importance, Selected
 from evergreen.links import Link
 from evergreen.spec.measures import MetricName
 
@@ -222,11 +222,13 @@ class Evaluated(Handover):
     """Of the best candidate, the worst first; empty: the spec asks for none."""
     fairness: tuple[Fair, ...] = ()
     """How alike the best candidate decides on the groups of each protected attribute."""
+    importances: tuple[Importance, ...] = ()
+    """Which inputs the best candidate leans on, the most important first."""
     warnings: tuple[str, ...] = ()
     """What the contract of the training set warns of."""
     further: tuple[Gate, ...] = ()
-    """The gates of the best candidate that are decided by looking at rows: slices, fairness, behaviour, noise, leaks.
-    """
+    """The gates of the best candidate that are decided by looking at rows: slices, fairness, behaviour, noise, leaks,
+    size and latency."""
     best: ScoredCandidate
     """The best by the time folds: choosing by these rows would flatter it on those that its gates look at."""
     candidates: tuple[ScoredCandidate, ...]

@@ -20,6 +20,7 @@ from evergreen.handovers.fairness import Fair
 from evergreen.handovers.selection import Importance, Selected
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
 from evergreen.registry.tags import Tag
+from evergreen.reports.paper import Paper
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 
@@ -128,6 +129,8 @@ class Evaluation(_Json):
     """metric → lower and upper end of the score's interval; likewise."""
     fairness: tuple[Fair, ...] = ()
     """How alike it decides on the groups of each protected attribute; likewise."""
+    importances: tuple[Importance, ...] = ()
+    """Which inputs it leans on, the most important first; likewise."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -178,10 +181,24 @@ class CardText(_Text):
 
 
 @dataclass(frozen=True)
-class CardPage(CardText):
+class CardPage(_Text):
     """The same as a page."""
 
     NAME: ClassVar[str] = "card.html"
+
+
+@dataclass(frozen=True)
+class ReportText(_Text):
+    """The gate report of a version as it was when the version got its card, in Markdown."""
+
+    NAME: ClassVar[str] = "gate_report.md"
+
+
+@dataclass(frozen=True)
+class ReportPage(_Text):
+    """The same as a page."""
+
+    NAME: ClassVar[str] = "gate_report.html"
 
 
 class Gates(_Json):
@@ -192,6 +209,8 @@ class Gates(_Json):
     reason: str
     gates: tuple[Mapping[str, Any], ...]
     """Name, observed value, bound, verdict and reason of each."""
+    report: Paper | None = None
+    """The gate report; null: an earlier release did not keep it."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -253,15 +272,6 @@ class Trial(BaseModel):
     """The score of each time fold, of one that came to its end; of an earlier release none."""
     taken: bool = False
     """Whether the candidate is made of it; of an earlier release none is, and the one with the best score was."""
-
-
-class Importances(_Json):
-    """Which inputs a candidate leans on, on the evaluation rows."""
-
-    NAME: ClassVar[str] = "importances.json"
-    metric: str
-    inputs: tuple[Importance, ...]
-    """The most important first."""
 
 
 class Explanations(_Json):
@@ -374,11 +384,11 @@ class Environment(_AsJson, RootModel[Mapping[str, str]]):
         return {name: each for name, each in self.root.items() if name not in self.MACHINE}
 
 
-REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, Importances.NAME)  # by a later run of the same training
+REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME)  # by a later run of the same training
 # What is written after a version was signed, or by an erasure: the digests in Postgres and the ledger hold these alone.
 _NOT_SIGNED = {
     *REWRITTEN,
-    *(each.NAME for each in (Evidence, Explanations, CardText, CardPage, Reference, Sample)),
+    *(each.NAME for each in (Evidence, Explanations, CardText, CardPage, ReportText, ReportPage, Reference, Sample)),
 }
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later
 

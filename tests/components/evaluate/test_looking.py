@@ -12,14 +12,18 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evergreen.evaluate import leaks, looking, noise, stages
+from evergreen.errors import ModelUnloadable
+from evergreen.evaluate import leaks, looking, noise, packaged, stages
 from evergreen.handovers.gate import Gate
 from evergreen.model import fairness, rows
 from evergreen.model.rows import Rows
+from evergreen.registry import loading
 from evergreen.spec.behaviour import Behaviour
 from evergreen.spec.fairness import Fairness
 from evergreen.spec.gates import Gates
 from evergreen.spec.leaning import Leaks, Noise
+from evergreen.spec.packaged import Packaged
+from evergreen.spec.schema import ModelSpec
 from tests.components.train.conftest import rows_of, spec_in
 
 from .conftest import Contest, run_as_of
@@ -141,8 +145,10 @@ def test_a_model_does_what_it_must(tmp_path: Path, test: dict[str, Any], verdict
 
 def test_an_expression_that_fails_on_the_rows_is_no_evidence_of_behaviour(tmp_path: Path) -> None:
     asked = Behaviour(name="it holds", change={"minutes": "cast(plan as double)"})
-    (gate,) = looking.look(candidate(tmp_path, behaviour=(asked,))).gates
-    assert gate.verdict == "no evidence" and "plan" in gate.reason
+    same = Behaviour(name="the plan says nothing", change={"plan": "plan"})
+    failed, held = looking.look(candidate(tmp_path, behaviour=(asked, same))).gates
+    assert (failed.name, failed.verdict) == ("behaviour: it holds", "no evidence") and "plan" in failed.reason
+    assert (held.name, held.verdict) == ("behaviour: the plan says nothing", "pass"), "one costs no other"
 
 
 # Noise
@@ -229,6 +235,45 @@ def test_the_averages_of_an_input_are_those_of_the_learning_rows(tmp_path: Path)
     assert set(answers[(tried.later.inputs["plan"] == "pro").to_numpy()]) == {tried.learn.labels[pro].mean()}
     by_minutes = leaks.averages(tried.spec.problem, tried.learn, tried.later, "minutes")
     assert roc_auc_score(tried.later.labels, by_minutes) > 0.8
+
+
+# What is served
+
+
+def test_a_candidate_that_is_too_large_or_too_slow_fails_each_by_its_own_gate(contest: Contest) -> None:
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    made = contest.candidate(run, data)
+    later = rows.read(contest.spec, data, "evaluate")
+    least = Packaged(megabytes=1e-6, milliseconds=1e-6)
+    size, latency = (measure(contest.spec, least, made.run.id, later) for measure in packaged.asked(least).values())
+    assert (size.verdict, latency.verdict) == ("fail", "fail")
+    assert (size.low, size.high) == (None, None), "it is counted"
+    assert latency.low is not None and latency.observed is not None and latency.high is not None
+    assert 0 < latency.low <= latency.observed <= latency.high
+    assert [*packaged.asked(Packaged(milliseconds=5))] == [packaged.LATENCY]
+
+
+def test_a_latency_that_cannot_be_measured_takes_no_size_with_it(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(spec: ModelSpec, run_id: str) -> None:
+        raise ModelUnloadable("loading a candidate", found="nothing", expected="a model", next_step="train anew")
+
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    made = contest.candidate(run, data)
+    monkeypatch.setattr(loading, "candidate", lost)
+    asked = {"packaged": Packaged(megabytes=100, milliseconds=100), "leaks": None}
+    spec = contest.spec.model_copy(update={"gates": contest.spec.gates.model_copy(update=asked)})
+    later = rows.read(spec, data, "evaluate")
+    alike = spec.asking.alike(later.frame).to_numpy(object)
+    tried = looking.Candidate(spec, spec.problem, later, later, chance(later.inputs), chance, alike, made.run.id)
+    found = of(looking.look(tried))
+    assert {name: gate.verdict for name, gate in found.items()} == {
+        packaged.SIZE: "pass",
+        packaged.LATENCY: "no evidence",
+    }
 
 
 # All of them

@@ -96,16 +96,17 @@ def test_slices_that_are_too_small_or_of_one_class_are_no_evidence(tmp_path: Pat
     assert gate.verdict == "no evidence"
 
 
-def test_what_was_asked_for_and_cannot_be_scored_is_named(tmp_path: Path) -> None:
+def test_what_was_asked_for_and_cannot_be_scored_is_no_evidence_and_named(tmp_path: Path) -> None:
     spec, later, told = world(tmp_path)
     (gate,) = judged(spec, later, told, Slices(by=("plan",), margin=0.5))
     assert (gate.verdict, "nothing is known" in gate.reason) == ("pass", False)
     single = "cast(minutes as varchar)"  # a slice of each row
     (gate,) = judged(spec, later, told, Slices(by=("plan", single), margin=0.5))
-    assert gate.reason.startswith(f"nothing is known of any slice of {single}; ")
+    assert gate.verdict == "no evidence"
+    assert gate.reason.startswith(f"nothing is known of any slice of {single} (raise gates.slices.minimum_rows, or ")
     later.labels[(later.inputs["plan"] == "pro").to_numpy()] = 1
     (gate,) = judged(spec, later, told, Slices(by=("plan",), margin=0.5))
-    assert gate.reason.startswith("nothing is known of plan = pro; ")
+    assert gate.verdict == "no evidence" and gate.reason.startswith("nothing is known of plan = pro (")
 
 
 def test_an_expression_that_cannot_be_computed_is_no_evidence_and_costs_no_other_gate(tmp_path: Path) -> None:

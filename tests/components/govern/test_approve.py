@@ -27,6 +27,7 @@ from evergreen.explain import explaining
 from evergreen.govern import card, carding, pack, packing
 from evergreen.govern import stages as governing
 from evergreen.handovers.described import Described
+from evergreen.handovers.gate import between, number
 from evergreen.handovers.train import Approved, Registered
 from evergreen.history import ledger, story, timeline
 from evergreen.history.events import Approval as Recorded
@@ -36,7 +37,7 @@ from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.registry import allowing, artifacts, loading, records, signing_keys
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import CardPage, CardText, Evaluation, Explanations, Fitting, Importances, Trials
+from evergreen.registry.contents import CardPage, CardText, Evaluation, Explanations, Fitting, Trials
 from evergreen.registry.tags import Tag
 from evergreen.run import Approval, Run
 from evergreen.settings import PROJECT, settings
@@ -153,6 +154,10 @@ def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> Non
     assert set(evaluation.intervals) == set(model.problem.metrics)
     kept = settings().home / "runs" / model.model / "train" / training(model, DAYS - 2).run_id / "build.json"
     learned = json.loads(kept.read_text())["learn"]["rows"]
+    first = evaluation.importances[0]
+    assert first.input == "price" and first.loss is not None and first.loss > 5, "what the price is made of"
+    assert first.low is not None and first.high is not None and first.low < first.loss < first.high
+    assert {each.input for each in evaluation.importances} == set(model.feature_types)
     assert fitting.rows == learned and fitting.cpu_seconds > 0 and 0 < fitting.wall_seconds < 300
     assert 50 < fitting.peak_memory_mb < 20_000
     for said in (
@@ -168,7 +173,8 @@ def test_the_card_of_the_version_says_what_was_recorded(model: ModelSpec) -> Non
         "region = north",
         "| rmse at most |",
         f"{low:.4f}".rstrip("0"),
-        *(f"| {table} | {number} |".replace("_", "\\_") for table, number in data.versions.items()),
+        f"| price | {number(first.loss)} | {between(first.low, first.high)} |",
+        *(f"| {table} | {held} |".replace("_", "\\_") for table, held in data.versions.items()),
     ):
         assert said in text, said
     assert "Bids &lt;b&gt;of a day&lt;/b&gt; ahead." in page and "<b>" not in page and "<script" not in page
@@ -239,11 +245,6 @@ def test_a_training_is_one_run_with_its_candidates_and_their_trials_below_it(mod
     assert best.folds and taken.data.metrics["folds_rmse"] == pytest.approx(best.score)
     pictures = {file.path for below in ("search", "evaluation") for file in client.list_artifacts(candidate, below)}
     assert {"search/history.png", "search/slices.png", "evaluation/predicted.png"} <= pictures
-    importances = artifacts.load(records.candidate(candidate), Importances)
-    first = importances.inputs[0]
-    assert first.input == "price" and first.loss is not None and first.loss > 5, "what the price is made of"
-    assert first.low is not None and first.high is not None and first.low < first.loss < first.high
-    assert {each.input for each in importances.inputs} == set(model.feature_types)
 
 
 def test_an_answer_is_explained_by_its_request_id_from_the_log(
@@ -300,6 +301,9 @@ def test_the_evidence_of_a_version_is_one_archive(
     } == set(packed)
     version = records.version(model.model, 1)
     assert packed["card.md"] == artifacts.read(records.candidate(version.run_id), "card.md")
+    report = packed["gate_report.md"].decode()
+    for said in ("there is no champion yet", "| rmse at most |", "Candidates", "rmse on time folds", "| baseline |"):
+        assert said in report, f"{said}: as it was when a person was asked"
     (*_, allowed) = json.loads(packed["approvals.json"])
     assert json.loads(allowed["body"])["actor"] == "anna"
     lock = packed["requirements.lock"].decode().splitlines()
@@ -398,7 +402,15 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
         assert list(pack.flaws({**packed, name: packed[name] + b" "})), name
         assert list(pack.flaws({each: held for each, held in packed.items() if each != name})), name
     assert list(pack.flaws({**packed, "more.txt": b""})) == ["more.txt stands in no manifest"]
-    for name in ("card.md", "card.html", "evidence.json", "spec.json", "requirements.lock", "recipe.json"):
+    for name in (
+        "card.md",
+        "gate_report.md",
+        "gate_report.html",
+        "evidence.json",
+        "spec.json",
+        "requirements.lock",
+        "recipe.json",
+    ):
         (flaw,) = pack.flaws(resealed(packed, name, packed[name].replace(b"ridge", b"sound") + b"\n"))
         assert flaw == f"{name} is not the file that the ledger names"
     bill = json.loads(packed["sbom.cdx.json"])
@@ -553,5 +565,6 @@ def test_the_gate_report_is_read_in_a_minute(model: ModelSpec) -> None:
     files = records.candidate(judged.run.id).files
     assert size.observed == files.get("model.onnx", files["model.skops"]).size / 1e6 and size.verdict == "pass"
     assert latency.verdict == "pass" and latency.observed is not None and 0 < latency.observed < 50
+    assert latency.low is not None and latency.high is not None and latency.low <= latency.observed <= latency.high
     first = page.index("the candidate is the champion already")
     assert first < page.index("rmse at most"), "what failed stands first"
