@@ -14,6 +14,7 @@ import httpx
 import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from evergreen.errors import PermanentError
 from evergreen.features import computing, rules
@@ -92,6 +93,11 @@ def test_the_card_explains_an_answer_by_the_class_that_it_decides_on(
         assert f"| {each.which} | {likeliest} {made.score:.4f}".rstrip("0") in text
         surest.append(made.score)
     assert len(surest) == 3 and surest == sorted(surest, reverse=True)
+
+
+def test_the_curves_of_every_class_are_files_of_the_judged_fit(trained: dict[str, Any]) -> None:
+    files = {each.path for each in MlflowClient().list_artifacts(trained["evaluate"].best.run.id, "evaluation")}
+    assert files >= {f"evaluation/{name}.png" for name in ("roc", "precision_recall", "calibration", "gain")}
 
 
 def test_every_family_learns_the_classes_and_the_best_one_passes_its_gates(

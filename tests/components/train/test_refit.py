@@ -18,14 +18,16 @@ import pandas as pd
 import pytest
 
 from evergreen.evaluate import stages as evaluation
+from evergreen.govern import card, carding
 from evergreen.govern import stages as govern
+from evergreen.handovers.gate import number
 from evergreen.handovers.train import Approved, Refitted, SoundTrainingSet
 from evergreen.history import events, ledger, story, timeline
 from evergreen.model import families, rows
 from evergreen.model.rows import predict
 from evergreen.registry import artifacts, loading, pipelines, records, store
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import Evaluation, Reference, Refit, Sample, Trials
+from evergreen.registry.contents import Evaluation, Fitting, Reference, Refit, Sample, Trials
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
@@ -136,6 +138,15 @@ def test_what_passed_its_gates_is_fitted_on_all_mature_rows_and_registered_with_
         rtol=0,
         atol=1e-12,
     )
+
+    # the card: what the search cost beside the refit, and what the judged fit leans on
+    searched, again = (artifacts.load(records.candidate(each), Fitting) for each in (fitted.gated.id, made.run.id))
+    text = card.paper(run, carding.facts_of(run, registered.version)).markdown()
+    assert f"| Rows | {searched.rows:,} | {again.rows:,} |" in text and searched.rows < again.rows == made.rows
+    assert f"| Processor | {searched.cpu_seconds:.1f} s | {again.cpu_seconds:.1f} s |" in text
+    first = gated.importances[0]
+    assert {each.input for each in gated.importances} == set(spec.feature_types)
+    assert f"| {first.input} | {number(first.loss)} |".replace("_", "\\_") in text
 
     # the same training once more finds its refit and its version
     again = run_as_of(spec)
