@@ -1,5 +1,5 @@
-"""A training waits in a running Airflow for the person who must allow its version: who answers by REST, as the UI does,
-decides, and nobody else; nobody's answer is a rejection."""
+"""A training waits in a running Airflow for the person who must allow its version: who answers by REST
+or in the UI decides, and nobody else; nobody's answer is a rejection."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.spec.load import load_spec
 from tests import spot
+from tests.hostile.browser import started
 from tests.listeners import Listener
 
 from .conftest import Stack
@@ -42,10 +43,12 @@ class People:
 
     def asked(self, name: str) -> AirflowApi:
         if name not in self._of:
-            here = self.stack.settings
-            password = json.loads((here.home / "airflow" / "passwords.json").read_text())[name]
-            self._of[name] = AirflowApi(here.airflow_url, name, password)
+            self._of[name] = AirflowApi(self.stack.settings.airflow_url, name, self.password(name))
         return self._of[name]
+
+    def password(self, name: str) -> str:
+        passwords: dict[str, str] = json.loads((self.stack.settings.home / "airflow" / "passwords.json").read_text())
+        return passwords[name]
 
     def train(self, run_id: str, as_of: str = AS_OF) -> dict[str, Any]:
         return self.stack.demo.runs.trigger(TRAIN, run_id, conf={"as_of": as_of})
@@ -72,6 +75,21 @@ class People:
         time.sleep(2)
         given = {} if reason is None else {"reason": reason}
         self.asked(name).patch(_address(run_id), {"chosen_options": [option], "params_input": given})
+
+    def answer_in_the_ui(self, name: str, run_id: str, option: str, reason: str, profile: Path) -> None:
+        """As a person does: what is asked is read, a reason typed, a button pressed."""
+        here = self.stack.settings
+        with started(profile) as browser:
+            page = browser.open(f"{here.airflow_url}/auth/login/")
+            page.type("[name=username]", name)
+            page.type("[name=password]", self.password(name))
+            page.press("Sign in")
+            page.until("!location.pathname.includes('/auth/login')")
+            page.go(f"{here.airflow_url}/dags/{TRAIN}/runs/{run_id}/tasks/approve/required_actions")
+            page.until("document.body.innerText.includes('better than the baseline')")
+            page.type("[name=element_reason]", reason)
+            page.press(option)
+            page.until("document.body.innerText.includes('Response received')")
 
     def ended(self, run_id: str) -> dict[str, str]:
         runs = self.stack.demo.runs
@@ -148,10 +166,10 @@ def test_nobodys_answer_in_time_is_a_rejection(people: People) -> None:
     assert late.actor == "admin, run late", "nobody's name stands for nobody"
 
 
-def test_who_allows_it_lets_it_serve_and_is_not_asked_again(people: People) -> None:
+def test_who_allows_it_in_the_ui_lets_it_serve_and_is_not_asked_again(people: People, tmp_path: Path) -> None:
     people.train("allowed")
     people.until("allowed", "awaiting_input")
-    people.answer("anna", "allowed", "Approve", "looked at the bids")
+    people.answer_in_the_ui("anna", "allowed", "Approve", "looked at the bids", tmp_path)
     assert people.ended("allowed")["deploy"] == "success"
     allowed = said()[-1]
     assert (allowed.actor, allowed.approved, allowed.reason) == ("anna", True, "looked at the bids")

@@ -79,6 +79,24 @@ class Page:
             time.sleep(0.05)
         return value
 
+    def go(self, url: str) -> None:
+        """Open an address in this tab, and wait until it has loaded."""
+        failed = self.browser.call("Page.navigate", self.session, url=url).get("errorText")
+        assert failed is None, f"{url}: {failed}"
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field, as a person does."""
+        self.until(f"document.querySelector({selector!r}) !== null")
+        self.value(f"document.querySelector({selector!r}).focus()")
+        self.browser.call("Input.insertText", self.session, text=text)
+
+    def press(self, text: str) -> None:
+        """Press the button that says this, once it can be pressed."""
+        button = f"[...document.querySelectorAll('button')].find(each => each.innerText.trim() === {text!r})"
+        self.until(f"{button} !== undefined && !{button}.disabled")
+        self.value(f"{button}.click()")
+
 
 class Browser:
     """One Chromium; each page is a tab of its own."""
@@ -120,9 +138,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable", page.session)
         self.call("Network.setExtraHTTPHeaders", page.session, headers=dict(headers or {}))
-        failed = self.call("Page.navigate", page.session, url=url).get("errorText")
-        assert failed is None, f"{url}: {failed}"
-        page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        page.go(url)
         return page
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
