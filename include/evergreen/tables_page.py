@@ -107,7 +107,7 @@ def _table(table: Table[Any], writers: str) -> Iterator[str]:
 
 
 def _mlflow() -> Iterator[str]:
-    from evergreen.registry import contents
+    from evergreen.registry import contents, papers
     from evergreen.registry.tags import Tag
 
     yield _MLFLOW
@@ -115,7 +115,7 @@ def _mlflow() -> Iterator[str]:
         ("file", "what it holds"),
         (
             (f"`{vars(kind)['NAME']}`", " ".join((kind.__doc__ or "").split()))
-            for kind in vars(contents).values()
+            for kind in (vars(contents) | vars(papers)).values()
             if isinstance(kind, type) and isinstance(vars(kind).get("NAME"), str)
         ),
     )

@@ -25,7 +25,8 @@ from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, loading, records
-from evergreen.registry.contents import CardText, Evaluation, Explanations, Reference, Sample
+from evergreen.registry.contents import Evaluation, Explanations, Reference, Sample
+from evergreen.registry.papers import CardText
 from evergreen.settings import settings
 from evergreen.spec.columns import PROBABILITIES
 from evergreen.spec.load import load_spec

@@ -22,7 +22,8 @@ from evergreen.lake.schema import FEATURES, LABELS, RAW
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.registry import artifacts, loading, records
-from evergreen.registry.contents import CardText, Reference
+from evergreen.registry.contents import Reference
+from evergreen.registry.papers import CardText
 from evergreen.serve import predictions
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec

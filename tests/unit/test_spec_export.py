@@ -69,7 +69,8 @@ def test_every_key_is_explained_and_every_default_is_one_that_could_be_written()
             where = f"{section}.{key}"
             assert declared.get("description") or "$ref" in declared, f"{where} has no description"
             if declared.get("default") is not None and "$ref" not in declared:
-                jsonschema.validate(declared["default"], declared | {"$defs": part.get("$defs", SCHEMA["$defs"])})
+                schema = declared | {"$defs": part.get("$defs", SCHEMA["$defs"])}
+                jsonschema.Draft202012Validator(schema).validate(declared["default"])
             assert f"| `{key}` |" in reference, f"{where} is not in the reference"
 
 

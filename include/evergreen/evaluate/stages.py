@@ -71,6 +71,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     """
     from evergreen.evaluate import judgements, scoring, telling
     from evergreen.registry import tracking
+    from evergreen.registry.contents import GateReport
 
     best, scored_champion = evaluated.best, evaluated.champion
     checked, content = scoring.verdicts(run, evaluated)
@@ -79,7 +80,8 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         log.info("%s", line)
     log.info("%s: %s", verdict.capitalize(), reason)
     report = telling.paper(run, evaluated, checked)
-    content = content.model_copy(update={"report": report})
+    shown = GateReport(text=report.markdown(), page=report.page())
+    content = content.model_copy(update={"report": shown})
     tracking.record(run, best.run.id, content, tags=content.tags)
     judgements.keep(
         run,
@@ -89,7 +91,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         family=best.family,
         compared_with=None if scored_champion is None else scored_champion.version,
     )
-    page = telling.write(run, report)
+    page = telling.write(run, shown.page)
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",

@@ -19,9 +19,9 @@ from evergreen.reports.paper import Paper, Section, Table
 from evergreen.run import Run
 
 
-def write(run: Run, report: Paper) -> str:
+def write(run: Run, page: str) -> str:
     """Write the page, whole or not at all; returns its address."""
-    return publish(f"{run.spec.model}/gates/{run.interval.partition}.html", report.page())
+    return publish(f"{run.spec.model}/gates/{run.interval.partition}.html", page)
 
 
 def paper(run: Run, evaluated: Evaluated, checked: Sequence[Gate]) -> Paper:

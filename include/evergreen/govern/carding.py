@@ -12,8 +12,6 @@ from evergreen.history.story import Entry
 from evergreen.registry import artifacts, records, tracking
 from evergreen.registry.contents import (
     REWRITTEN,
-    CardPage,
-    CardText,
     Content,
     Environment,
     Evaluation,
@@ -23,9 +21,8 @@ from evergreen.registry.contents import (
     Gates,
     Recipe,
     Refit,
-    ReportPage,
-    ReportText,
 )
+from evergreen.registry.papers import CardPage, CardText, ReportPage, ReportText
 from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
 from evergreen.reports.pages import publish
@@ -48,10 +45,11 @@ def write(run: Run, number: int) -> str:
             tracking.record(run, version.run_id, explaining.of_version(model, version))
         facts = facts_of(run, number)
         made = card.paper(run, facts)
-        evidence = Evidence(evaluation=facts.evaluation, gates=facts.gates, refit=facts.refit)
+        report, gates = facts.gates.report, facts.gates.model_copy(update={"report": None})
+        evidence = Evidence(evaluation=facts.evaluation, gates=gates, refit=facts.refit)
         papers: list[Content] = [evidence, CardText(made.markdown()), CardPage(made.page())]
-        if (report := facts.gates.report) is not None:
-            papers += [ReportText(report.markdown()), ReportPage(report.page())]
+        if report is not None:
+            papers += [ReportText(report.text), ReportPage(report.page)]
         for content in papers:
             tracking.record(run, version.run_id, content)
     candidate = records.candidate(version.run_id)

@@ -15,21 +15,17 @@ from evergreen.govern import sbom
 from evergreen.history.chain import Link, Witness
 from evergreen.history.events import Signed
 from evergreen.registry.contents import (
-    CardPage,
-    CardText,
     Environment,
     Evidence,
     Explanations,
     Fitting,
-    Lock,
     Queries,
     Recipe,
-    ReportPage,
-    ReportText,
     SpecCopy,
     Trials,
     signed,
 )
+from evergreen.registry.papers import CardPage, CardText, Lock, ReportPage, ReportText
 from evergreen.registry.rules import unsound
 from evergreen.registry.signing_keys import PublicKey
 

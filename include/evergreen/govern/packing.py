@@ -29,7 +29,7 @@ from evergreen.history import extracts
 from evergreen.history.events import Documented
 from evergreen.lineage import telling, tracing
 from evergreen.registry import artifacts, records
-from evergreen.registry.contents import Lock
+from evergreen.registry.papers import Lock
 from evergreen.train import records as training
 
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of each file in the archive: the same evidence is the same archive

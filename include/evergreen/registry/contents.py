@@ -19,8 +19,8 @@ from evergreen.handovers.explanation import ExplainedRow
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.selection import Importance, Selected
 from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
+from evergreen.registry.papers import CardPage, CardText, ReportPage, ReportText
 from evergreen.registry.tags import Tag
-from evergreen.reports.paper import Paper
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 
@@ -157,48 +157,14 @@ class Fitting(_Json):
         return {f"training_{name}": float(value) for name, value in self.model_dump().items()}
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A file of text."""
+class GateReport(BaseModel):
+    """The gate report, which says for people what the gates said."""
 
+    model_config = ConfigDict(frozen=True)
     text: str
-
-    def to_bytes(self) -> bytes:
-        """UTF-8."""
-        return self.text.encode()
-
-    @classmethod
-    def of_bytes(cls, content: bytes) -> Self:
-        """Of UTF-8."""
-        return cls(content.decode())
-
-
-@dataclass(frozen=True)
-class CardText(_Text):
-    """The card of a version, in Markdown."""
-
-    NAME: ClassVar[str] = "card.md"
-
-
-@dataclass(frozen=True)
-class CardPage(_Text):
-    """The same as a page."""
-
-    NAME: ClassVar[str] = "card.html"
-
-
-@dataclass(frozen=True)
-class ReportText(_Text):
-    """The gate report of a version as it was when the version got its card, in Markdown."""
-
-    NAME: ClassVar[str] = "gate_report.md"
-
-
-@dataclass(frozen=True)
-class ReportPage(_Text):
-    """The same as a page."""
-
-    NAME: ClassVar[str] = "gate_report.html"
+    """In Markdown."""
+    page: str
+    """As a page."""
 
 
 class Gates(_Json):
@@ -209,8 +175,8 @@ class Gates(_Json):
     reason: str
     gates: tuple[Mapping[str, Any], ...]
     """Name, observed value, bound, verdict and reason of each."""
-    report: Paper | None = None
-    """The gate report; null: an earlier release did not keep it."""
+    report: GateReport | None = None
+    """What people were shown; null: an earlier release did not keep it, or it stands beside this file."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -356,13 +322,6 @@ class Evidence(_Json):
     evaluation: Evaluation
     gates: Gates
     refit: Refit | None
-
-
-@dataclass(frozen=True)
-class Lock(_Text):
-    """Every distribution that was installed where a candidate was fitted, a line `name==version` for each."""
-
-    NAME: ClassVar[str] = "requirements.lock"
 
 
 class Queries(_AsJson, RootModel[Mapping[str, str]]):

@@ -11,7 +11,8 @@ from pathlib import Path
 from evergreen import cores
 from evergreen.model.code import code_version
 from evergreen.model.families import REQUIREMENTS, requirements
-from evergreen.registry.contents import Environment, Lock
+from evergreen.registry.contents import Environment
+from evergreen.registry.papers import Lock
 
 _PACKAGES = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 

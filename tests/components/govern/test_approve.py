@@ -37,7 +37,8 @@ from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.registry import allowing, artifacts, loading, records, signing_keys
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import CardPage, CardText, Evaluation, Explanations, Fitting, Trials
+from evergreen.registry.contents import Evaluation, Explanations, Fitting, Trials
+from evergreen.registry.papers import CardPage, CardText
 from evergreen.registry.tags import Tag
 from evergreen.run import Approval, Run
 from evergreen.settings import PROJECT, settings
