@@ -111,6 +111,7 @@ def test_a_folder_that_no_stack_wrote_is_not_deleted(home: Path, capsys: pytest.
     assert "no stack wrote" in capsys.readouterr().err and (home / "thesis.txt").exists()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home: Path) -> None:
     demo = subprocess.Popen(

@@ -21,6 +21,7 @@ from evergreen.train import rules
 from tests import hotel
 from tests.components.served_folder import day_run, served_folder, until_it_answers
 
+pytestmark = pytest.mark.long
 TRAINED, TRUTH = 17, hotel.truth()
 
 

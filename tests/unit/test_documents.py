@@ -35,16 +35,26 @@ def test_the_guide_names_every_part_and_service() -> None:
 
 
 def test_the_guide_names_every_test_that_only_the_long_run_has() -> None:
-    marked = {
-        function.name
-        for file in (PROJECT / "tests").rglob("test_*.py")
-        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(function, ast.FunctionDef)
-        and any("mark.long" in ast.unparse(decorator) for decorator in function.decorator_list)
-    }
+    marked = set()
+    for file in (PROJECT / "tests").rglob("test_*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        marks = [ast.unparse(each.value) for each in tree.body if _named(each) == "pytestmark"]  # type: ignore[attr-defined]
+        if any("mark.long" in each for each in marks):
+            marked.add(file.relative_to(PROJECT).as_posix())
+            continue
+        marked |= {
+            function.name
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            and any("mark.long" in ast.unparse(decorator) for decorator in function.decorator_list)
+        }
     assert marked, "the search finds none"
     named = (PROJECT / "docs" / "developing.md").read_text(encoding="utf-8").partition("## What only")[2]
-    assert set(re.findall(r"^\| `(\w+)` \|", named, re.MULTILINE)) == marked
+    assert set(re.findall(r"^\| `([\w/.]+)` \|", named, re.MULTILINE)) == marked
+
+
+def _named(statement: ast.stmt) -> str:
+    return ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
 
 
 def test_the_glossary_is_in_order_and_each_of_its_words_is_used() -> None:

@@ -172,6 +172,7 @@ class TestApply:
         assert online(model) == (3.0, at(4))
         assert online(model, "c199") == (3.0, at(4))
 
+    @pytest.mark.long
     def test_the_feast_command_line_works_in_the_repository_as_it_is(self, home: Settings) -> None:
         def feast(*arguments: str) -> str:
             command = [str(Path(sys.executable).with_name("feast")), *arguments]

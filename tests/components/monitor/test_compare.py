@@ -234,6 +234,7 @@ def test_a_run_makes_at_most_so_many_rows_the_newest_first(live: Live, monkeypat
     assert (second.windows, second.left) == (("2026-01-22",), 0)
 
 
+@pytest.mark.long
 def test_a_change_of_the_world_retrains_once_labels_allow_and_the_monitor_says_whether_it_helped(live: Live) -> None:
     """The relation of inputs and outcome turns round on day 22: no input moves, and fresh fits lose less and less."""
     live_until(live, 33, changed=22)
@@ -270,6 +271,7 @@ def test_a_change_of_the_world_retrains_once_labels_allow_and_the_monitor_says_w
     assert not last.decided.triggers and "the retraining helped" in last.decided.reasons[-1]
 
 
+@pytest.mark.long
 def test_days_that_are_shuffled_retrain_nothing(live: Live) -> None:
     """Some days are unlike others, and no fit knows better which."""
     live.customers = 250

@@ -181,6 +181,7 @@ def test_a_rollback_that_was_killed_is_carried_out_and_recorded_by_the_replicas(
     assert alone.events() == [("promoted", 1), ("promoted", 2), ("rolled back", 1)]
 
 
+@pytest.mark.long
 def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(alone: ServedModel) -> None:
     """Whatever restarted in between, and whoever looked at the registry."""
     alone.serve()
@@ -198,6 +199,7 @@ def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(
     assert (pending(alone), answering(alone), ledger.standing(alone.name).champion) == (None, 1, 1)
 
 
+@pytest.mark.long
 def test_a_registry_that_is_set_right_leaves_the_intent_to_its_retry(served: ServedModel) -> None:
     served.champion(3)
     registered = served.registered(5)

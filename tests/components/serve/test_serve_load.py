@@ -110,6 +110,7 @@ def test_versions_are_swapped_under_load_without_a_failed_request(served: Served
     clients.assert_all_logged()
 
 
+@pytest.mark.long
 def test_a_bad_model_disturbs_no_other_one(shared_server: SharedServer) -> None:
     """Beside a model under load, another one gets versions that cannot be loaded,
     and requests that it cannot answer."""
@@ -131,6 +132,7 @@ def test_a_bad_model_disturbs_no_other_one(shared_server: SharedServer) -> None:
     assert bad.server.readiness()["ready"] and bad.name not in bad.server.readiness()["missing"]
 
 
+@pytest.mark.long
 def test_while_features_that_are_not_copied_are_away_requests_are_refused_soon(
     alone: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

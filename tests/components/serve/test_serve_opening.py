@@ -62,6 +62,7 @@ def test_a_version_that_passed_its_gates_is_loaded_and_opened_beside_the_champio
     assert (pending(stepped), answering(stepped)) == (None, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_the_end", [False, True])
 def test_a_kill_before_it_is_opened_is_gone_on_with_by_the_retry(stepped: ServedModel, at_the_end: bool) -> None:
     made = gated(stepped, 5)

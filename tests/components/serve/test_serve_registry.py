@@ -108,6 +108,7 @@ def test_a_server_that_starts_while_mlflow_hangs_serves_all_copies_at_once(
             assert server.describe(one.name)["role"] == "champion"
 
 
+@pytest.mark.long
 def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looked_at(alone: ServedModel) -> None:
     alone.serve()
     other = beside(alone)

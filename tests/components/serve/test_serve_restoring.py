@@ -38,6 +38,7 @@ def delete_model(served: ServedModel) -> None:
     mlflow.MlflowClient().delete_registered_model(served.name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lose", [remove_alias, delete_version, rename, delete_model])
 def test_one_command_gives_back_what_is_gone(
     served: ServedModel, capsys: pytest.CaptureFixture[str], lose: Any

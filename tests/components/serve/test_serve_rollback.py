@@ -119,6 +119,7 @@ def kill(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named", [None, 3])
 @pytest.mark.parametrize("killed", [None, "deploy", "mark_rolled_back", "set_champion"])
 def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
@@ -219,6 +220,7 @@ def test_a_rollback_needs_no_file_of_the_version_that_served_before(served: Serv
     assert back(served).version == answering(served) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed_before", ["mark_rolled_back", "complete", "set_champion"])
 def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
     served: ServedModel, monkeypatch: pytest.MonkeyPatch, killed_before: str

@@ -206,6 +206,7 @@ def test_a_refit_that_is_too_far_from_the_judged_fit_is_not_registered(
     assert fitted.refit.reason in told
 
 
+@pytest.mark.long
 def test_killed_at_any_instant_and_run_again_it_ends_the_same(
     learnable: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,12 @@ FULLY = {"slices": {"by": ("plan",), "minimum_rows": 10, "margin": 5.0}, "packag
 
 
 @pytest.mark.parametrize(
-    ("family", "calibrate"), [("logistic_regression", None), ("gradient_boosting", "isotonic"), ("mlp", "sigmoid")]
+    ("family", "calibrate"),
+    [
+        pytest.param("logistic_regression", None, marks=pytest.mark.long),
+        ("gradient_boosting", "isotonic"),
+        pytest.param("mlp", "sigmoid", marks=pytest.mark.long),
+    ],
 )
 def test_a_refit_comes_out_again_with_its_search_and_the_fit_that_its_gates_judged(
     version: Made, family: str, calibrate: str | None

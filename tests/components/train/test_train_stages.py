@@ -156,6 +156,7 @@ def in_a_process(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     return start
 
 
+@pytest.mark.long
 def test_families_tuned_side_by_side_end_bit_for_bit_as_each_does_alone(
     spec: ModelSpec, training_set: TrainingSet, in_a_process: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
@@ -236,6 +237,7 @@ def killed_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> 
     assert process.wait(timeout=20) == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
     spec: ModelSpec, training_set: TrainingSet, in_a_process: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
