@@ -25,7 +25,7 @@ class Story:
 
     seed: int
     customers: int = 1000
-    first: date = date(2026, 1, 15)
+    first: date = date(2026, 1, 8)
     history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
     drift: date = date(2026, 2, 20)  # the world changes: covariates and concept together, or as the scenario says
     end: date = date(2026, 3, 29)  # last day of live traffic, if the story is not over before
