@@ -28,6 +28,7 @@ PRELOADED = (
     "great_expectations",
     "matplotlib.pyplot",
     "mlflow.sklearn",
+    "mlflow.tracking.request_header.registry",  # with the first request, which loads what Feast adds to it
     "onnx.checker",
     "onnxruntime",
     "optuna",
