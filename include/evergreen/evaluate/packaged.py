@@ -23,7 +23,6 @@ SIZE, LATENCY = "size of the packaged model", "latency of an answer"
 _ANSWERS = 200
 _WARM = 10  # before they are measured
 
-
 Measure = Callable[[ModelSpec, Packaged, str, Rows], Gate]
 
 

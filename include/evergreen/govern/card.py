@@ -41,12 +41,15 @@ class Facts:
     evaluation: Evaluation
     gates: Gates
     refit: Refit | None
-    fitting: (
-        Fitting | None
-    )  # what its fit cost, without a refit with the search; None: an earlier release did not measure it
-    searched: Fitting | None  # of a refit, what the search and the fit cost that the gates judged
+    searched: Fitting | None  # what the search and the fit cost that the gates judged; None: it was not measured
+    refitted: Fitting | None  # what its refit cost; None: it has none, or that was not measured
     explanations: Explanations
     approval: Entry | None
+
+    @property
+    def fitting(self) -> Fitting | None:
+        """What the fit that is registered learned from and cost."""
+        return self.searched if self.gated == self.version.run_id else self.refitted
 
 
 def paper(run: Run, facts: Facts) -> Paper:
@@ -240,10 +243,7 @@ def _refit(run: Run, refit: Refit | None) -> Iterator[Section]:
 
 def _cost(facts: Facts) -> Section:
     """What the version cost: a column for the search and its fit, and of a refit one for that."""
-    searched = facts.fitting if facts.gated == facts.version.run_id else facts.searched
-    fits = {"Search and fit": searched}
-    if facts.gated != facts.version.run_id:
-        fits["Refit"] = facts.fitting
+    fits = {"Search and fit": facts.searched, "Refit": facts.refitted}
     known = {name: fit for name, fit in fits.items() if fit is not None}
     if not known:
         return Section("Training cost", text=("It was not measured.",))

@@ -47,9 +47,9 @@ def write(run: Run, number: int) -> str:
         made = card.paper(run, facts)
         report, gates = facts.gates.report, facts.gates.model_copy(update={"report": None})
         evidence = Evidence(evaluation=facts.evaluation, gates=gates, refit=facts.refit)
-        papers: list[Content] = [evidence, CardText(made.markdown()), CardPage(made.page())]
-        if report is not None:
-            papers += [ReportText(report.text), ReportPage(report.page)]
+        papers: list[Content] = [] if report is None else [ReportText(report.text), ReportPage(report.page)]
+        # The page last: where it stands, all others do.
+        papers += [evidence, CardText(made.markdown()), CardPage(made.page())]
         for content in papers:
             tracking.record(run, version.run_id, content)
     candidate = records.candidate(version.run_id)
@@ -97,8 +97,8 @@ def facts_of(run: Run, number: int) -> card.Facts:
         evaluation=artifacts.load(judged, Evaluation),
         gates=artifacts.load(judged, Gates),
         refit=artifacts.load(judged, Refit) if Refit.NAME in judged.files else None,
-        fitting=_cost(fit),
         searched=_cost(judged),
+        refitted=None if version.run_id == gated else _cost(fit),
         explanations=artifacts.load(fit, Explanations) if Explanations.NAME in fit.files else Explanations(rows=()),
         approval=_approval(entries, gated),
     )
