@@ -28,7 +28,7 @@ PRELOADED = (
     "great_expectations",
     "matplotlib.pyplot",
     "mlflow.sklearn",
-    "mlflow.tracking.request_header.registry",  # with the first request, which loads what Feast adds to it
+    "mlflow.tracking.request_header.registry",  # MLflow loads it at its first request, and what Feast adds with it
     "onnx.checker",
     "onnxruntime",
     "optuna",

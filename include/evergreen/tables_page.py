@@ -115,7 +115,7 @@ def _mlflow() -> Iterator[str]:
         ("file", "what it holds"),
         (
             (f"`{vars(kind)['NAME']}`", " ".join((kind.__doc__ or "").split()))
-            for kind in (vars(contents) | vars(papers)).values()
+            for kind in (vars(papers) | vars(contents)).values()
             if isinstance(kind, type) and isinstance(vars(kind).get("NAME"), str)
         ),
     )

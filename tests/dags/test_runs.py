@@ -35,8 +35,7 @@ from tests.parcels import A_DAY, Day
 
 from . import runs
 
-# The time-out is that of the first test, for which a hundred tasks run by dag.test(), one by one.
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)  # of the first test, for which a hundred tasks run by dag.test(), one by one
 
 # The shipped model on five days of 250 customers: a shorter horizon and window, and bounds that so few rows can meet.
 SMALL: dict[str, Any] = {
@@ -446,6 +445,7 @@ def test_a_correction_names_the_versions_that_learned_from_the_old_rows_and_thei
     assert told in log_of(report["dry"], "plan")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # forty-odd tasks by dag.test(), on a machine that may be busy
 @pytest.mark.parametrize(("model", "families"), [("parcels_daily", 3), ("parcels_history", 1)])
 def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
@@ -480,6 +480,7 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     assert (origin == "roads_db by sources/roads.sql") == (model == "parcels_history"), origin
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500)  # ninety tasks by dag.test(), on a machine that may be busy
 def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_put_back(
     folders: dict[str, str],

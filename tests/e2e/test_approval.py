@@ -4,6 +4,7 @@ or in the UI decides, and nobody else; nobody's answer is a rejection."""
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.spec.load import load_spec
 from tests import spot
-from tests.hostile.browser import started
+from tests.hostile.browser import installed, started
 from tests.listeners import Listener
 
 from .conftest import Stack
@@ -169,7 +170,10 @@ def test_nobodys_answer_in_time_is_a_rejection(people: People) -> None:
 def test_who_allows_it_in_the_ui_lets_it_serve_and_is_not_asked_again(people: People, tmp_path: Path) -> None:
     people.train("allowed")
     people.until("allowed", "awaiting_input")
-    people.answer_in_the_ui("anna", "allowed", "Approve", "looked at the bids", tmp_path)
+    if installed() is None and not os.environ.get("CI"):  # no Chromium: as in the first test
+        people.answer("anna", "allowed", "Approve", "looked at the bids")
+    else:
+        people.answer_in_the_ui("anna", "allowed", "Approve", "looked at the bids", tmp_path)
     assert people.ended("allowed")["deploy"] == "success"
     allowed = said()[-1]
     assert (allowed.actor, allowed.approved, allowed.reason) == ("anna", True, "looked at the bids")

@@ -9,6 +9,7 @@ import pytest
 from evergreen.calendar import Calendar, Length
 from evergreen.evaluate import rules
 from evergreen.evaluate.ways_out import way_out
+from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.train import Evaluated, ScoredCandidate
 from evergreen.spec.schema import ModelSpec
@@ -20,7 +21,7 @@ CLASSES = {"label": {"name": "weather", "type": "multiclass", "classes": ("rain"
 OF_CLASSES = {"gates": {"minimum_rows": 40, "minimum_per_class": 5, "floor": {"log_loss": 1.0}}}
 
 
-def told(spec: ModelSpec, rows_of_class: dict[str, int]) -> str:
+def told(spec: ModelSpec, rows_of_class: dict[str, int], *further: Gate) -> str:
     """The next step of a training whose evaluation has these rows, and neither champion nor baseline in the way."""
     scores = {spec.search.metric: 0.7}
     candidate = ScoredCandidate(
@@ -36,6 +37,7 @@ def told(spec: ModelSpec, rows_of_class: dict[str, int]) -> str:
         champion=None,
         after_change=False,
         over_baseline=None,
+        further=further,
         best=candidate,
         candidates=(candidate,),
     )
@@ -70,3 +72,11 @@ def test_a_class_that_is_missing_can_be_put_together_or_left_out() -> None:
 def test_a_class_of_few_rows_may_be_enough() -> None:
     spec = tiny(gates={"minimum_rows": 10, "minimum_positives": 20, "floor": {"roc_auc": 0.5}})
     assert "lower gates.minimum_positives (20), where 12 of a class" in told(spec, {"1": 12, "0": 80})
+
+
+def test_what_a_looked_at_gate_lacks_is_mended_where_its_reason_says() -> None:
+    spec = tiny(gates={"minimum_rows": 50, "floor": {"roc_auc": 0.5}})
+    lacking = Gate("worst declared slice", None, 0.1, "no evidence", "nothing is known of plan = pro, …")
+    step = told(spec, {"1": 60, "0": 60}, lacking)
+    assert step.startswith("do what the reasons above say") and "gates.slices" in step
+    assert "lengthen split.evaluation" in told(spec, {"1": 3, "0": 4}, lacking), "where rows lack too, they come first"

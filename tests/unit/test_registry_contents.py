@@ -21,6 +21,7 @@ from evergreen.registry.contents import (
     SampleRow,
     Trial,
     Trials,
+    signed,
 )
 
 WINDOW = LearningWindow(way="weighted", since=datetime(2026, 3, 1, tzinfo=UTC), half_life=timedelta(days=3))
@@ -58,3 +59,9 @@ def test_what_is_read_is_what_was_written(content: Content) -> None:
 def test_a_score_that_is_no_number_is_read_too() -> None:
     read = Evaluation.of_bytes(b'{"value": NaN, "scores": {"roc_auc": Infinity}, "of a later release": [1]}')
     assert read.value is not None and math.isnan(read.value) and read.scores == {"roc_auc": math.inf}
+
+
+def test_a_signature_is_of_no_file_that_is_written_after_it() -> None:
+    later = ("evaluation.json", "gates.json", "evidence.json", "card.md", "gate_report.html", "importances.json")
+    assert [name for name in later if signed(name)] == []
+    assert signed("model.skops") and signed("recipe.json")

@@ -3,7 +3,7 @@ entities that stand in both parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,29 +29,26 @@ _PARTS = 32  # of a number: in each part the answer is what its learning rows ha
 _TOLD = 3
 
 
-def measure(
-    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> Iterator[Gate]:
-    """The gates, of what is looked for.
+Measure = Callable[[ModelSpec, Leaks, Rows, Rows, Floats, npt.NDArray[np.object_]], Gate]
 
-    Args:
-        learn: the rows that were learned from.
-        predictions: the candidate's, of the later rows.
-        alike: whose rows are alike.
-    """
-    if bounds.alone is not None:
-        yield _alone(spec, bounds.alone, learn, later, predictions, alike)
-    if bounds.time is not None:
-        yield _time(bounds.time, learn)
-    if bounds.entities is not None:
-        yield _entities(bounds.entities, learn, later, alike)
+
+def asked(bounds: Leaks) -> Mapping[str, Measure]:
+    """Gate → what looks for it, of those that have a bound. It takes the spec, the bounds, the rows that were learned
+    from, the later rows, the candidate's predictions of these, and whose rows are alike."""
+    every: dict[str, tuple[float | None, Measure]] = {
+        ALONE: (bounds.alone, _alone),
+        TIME: (bounds.time, _time),
+        ENTITIES: (bounds.entities, _entities),
+    }
+    return {name: measure for name, (bound, measure) in every.items() if bound is not None}
 
 
 def _alone(
-    spec: ModelSpec, bound: float, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
 ) -> Gate:
     """The input whose averages alone come nearest to the candidate, as a share of what that gains."""
-    measured = metric(spec.problem, spec.search.metric)
+    bound, measured = bounds.alone, metric(spec.problem, spec.search.metric)
+    assert bound is not None
     gain, labels, weights = measured.measure.gain, later.labels, later.weights
     trivial = spec.problem.baseline(learn.labels, len(labels), learn.weights)
     of_all = gain(measured.value(labels, predictions, weights), measured.value(labels, trivial, weights))
@@ -115,9 +112,12 @@ def _places(learned: pd.Series[Any], asked: pd.Series[Any]) -> tuple[Places, Pla
     return place(learned), place(asked)
 
 
-def _time(bound: float, learn: Rows) -> Gate:
+def _time(
+    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+) -> Gate:
     """The input whose rank goes most with that of the moment; a whole stretch of learning rows has the longest time."""
-    moments = learn.frame[EVENT].astype("int64").to_numpy()
+    bound, moments = bounds.time, learn.frame[EVENT].astype("int64").to_numpy()
+    assert bound is not None
     if len(np.unique(moments)) < 3:
         return Gate(TIME, None, bound, "no evidence", "the learning rows have fewer than three moments")
     found: dict[str, float] = {}
@@ -134,8 +134,12 @@ def _time(bound: float, learn: Rows) -> Gate:
     return Gate(TIME, found[most], bound, "pass" if found[most] <= bound else "fail", told, rows=len(moments))
 
 
-def _entities(bound: float, learn: Rows, later: Rows, alike: npt.NDArray[np.object_]) -> Gate:
+def _entities(
+    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+) -> Gate:
     """The share of later rows whose entity was learned from."""
+    bound = bounds.entities
+    assert bound is not None
     both = np.isin(later.keys.astype(str), np.unique(learn.keys.astype(str))).astype(np.float64)
     share = float(both.mean())
     spread = jackknife(mean(both), alike)

@@ -3,6 +3,7 @@ its gates."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ from evergreen.model.rows import Rows, without
 from evergreen.model.weightings import Floats
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
 
 _TOLD = 12  # slices in the log
 
@@ -61,20 +64,24 @@ def look(of: Candidate) -> Looked:
     """Look at everything that the spec asks for."""
     found, asked, of_rows = Looked(), of.spec.gates, (of.problem, of.later, of.predictions)
     if (sliced := asked.slices) is not None:
+        for name, measure in slices.asked(sliced).items():
 
-        def by_slices() -> list[Gate]:
-            found.slices, gates = slices.measure(of.spec, sliced, *of_rows, of.alike)
-            return gates
+            def by_slices(measure: slices.Measure = measure) -> Gate:
+                scored, gate = measure(of.spec, sliced, *of_rows, of.alike)
+                found.slices += scored
+                return gate
 
-        found.gates += _decided("slices", by_slices)
+            found.gates += _decided(name, by_slices)
     if (fair := asked.fairness) is not None:
+        decided = of.problem.decided(of.predictions)
+        for attribute in fair.by:
 
-        def by_groups() -> list[Gate]:
-            decided = of.problem.decided(of.predictions)
-            found.fairness = fairness.of_rows(of.spec, of.later.frame, decided, of.later.labels, of.alike)
-            return parity.gates(fair, found.fairness)
+            def by_groups(attribute: str = attribute) -> list[Gate]:
+                one = fairness.of_rows(of.spec, [attribute], of.later.frame, decided, of.later.labels, of.alike)
+                found.fairness += one
+                return parity.gates(fair, attribute, one)
 
-        found.gates += _decided("fairness", by_groups)
+            found.gates += _decided(f"fairness of {attribute}", by_groups)
     if asked.behaviour:
         rows, alike = behaviour.sample(of.later, of.alike)
         for test in asked.behaviour:
@@ -83,23 +90,26 @@ def look(of: Candidate) -> Looked:
     if (noisy := asked.noise) is not None:
         found.gates += _decided(noise.NAME, lambda: noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike))
     if (weighed := asked.packaged) is not None:
-        for name, measure in packaged.asked(weighed).items():
-            found.gates += _decided(name, partial(measure, of.spec, weighed, of.run_id, of.later))
+        for name, weigh in packaged.asked(weighed).items():
+            found.gates += _decided(name, partial(weigh, of.spec, weighed, of.run_id, of.later))
     if (leaky := asked.leaks) is not None:
         learn, later = without(of.learn, of.dropped), without(of.later, of.dropped)
-        found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, learn, later, of.predictions, of.alike))
+        for name, look_for in leaks.asked(leaky).items():
+            found.gates += _decided(name, partial(look_for, of.spec, leaky, learn, later, of.predictions, of.alike))
     return found
 
 
 def _decided(name: str, decide: Callable[[], Gate | Iterable[Gate]]) -> list[Gate]:
-    """What is decided; what cannot be looked at is no evidence, and takes no other gate with it."""
+    """What is decided; what cannot be looked at is no evidence, and takes no other gate with it. The words of a library
+    may have a value of a row: the log has them, and what is kept for good has not."""
     try:
         decided = decide()
         return [decided] if isinstance(decided, Gate) else list(decided)
     except TransientError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever the rows or an expression raise
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    except Exception as error:  # whatever the rows or an expression raise
+        log.warning("%s cannot be looked at", name, exc_info=True)
+        told = f"{type(error).__name__}, see the log of `evaluate`"
         return [Gate(name, None, None, "no evidence", f"it cannot be looked at: {told}")]
 
 

@@ -11,12 +11,11 @@ from evergreen.model import fairness
 from evergreen.spec.fairness import Fairness
 
 
-def gates(asked: Fairness, found: Sequence[Fair]) -> list[Gate]:
-    """A gate for each attribute and each number that has a bound."""
-    by_name = {each.attribute: each for each in found}
+def gates(asked: Fairness, attribute: str, found: Sequence[Fair]) -> list[Gate]:
+    """A gate of an attribute for each number that has a bound; `found` has the attribute where it has two groups."""
+    fair = next((each for each in found if each.attribute == attribute), None)
     return [
-        _gate(text, number, bound, by_name.get(text), asked.minimum_rows)
-        for text in asked.by
+        _gate(attribute, number, bound, fair, asked.minimum_rows)
         for number in fairness.NUMBERS
         if (bound := getattr(asked, number)) is not None
     ]

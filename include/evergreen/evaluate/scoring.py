@@ -20,6 +20,7 @@ from evergreen.errors import TransientError
 from evergreen.evaluate import looking, rules
 from evergreen.handovers.gate import Gate
 from evergreen.handovers.handover import finite
+from evergreen.handovers.selection import Importance
 from evergreen.handovers.train import Candidate, Comparison, Evaluated, ScoredCandidate, ScoredChampion, Scores, Since
 from evergreen.model import baseline as baselines
 from evergreen.model import calibrating, importance, rows
@@ -109,8 +110,6 @@ def score(run: Run, of: Scored) -> Evaluated:
             () if best.selection is None else best.selection.dropped,
         )
     )
-    taking = spec if best.selection is None else spec.without(best.selection.dropped)
-    leans_on = importance.of(taking, [importance.Fitted(later, partial(rows.predict, of.fits[best.family]))])
     return Evaluated(
         key=of.key,
         metric=spec.search.metric,
@@ -124,12 +123,22 @@ def score(run: Run, of: Scored) -> Evaluated:
         intervals=_intervals(run, problem.at(best.threshold), later, predictions[best.family]),
         slices=tuple(looked.slices),
         fairness=tuple(looked.fairness),
-        importances=tuple(leans_on),
+        importances=_leans_on(run, best, later, of.fits[best.family]),
         warnings=of.warnings,
         further=tuple(looked.gates),
         best=best,
         candidates=tuple(scored),
     )
+
+
+def _leans_on(run: Run, best: ScoredCandidate, later: Rows, fit: Pipeline) -> tuple[Importance, ...]:
+    """Which inputs the best candidate leans on. It decides nothing, so no training fails with it."""
+    taking = run.spec if best.selection is None else run.spec.without(best.selection.dropped)
+    try:
+        return tuple(importance.of(taking, [importance.Fitted(later, partial(rows.predict, fit))]))
+    except Exception:  # whatever a family's library raises when inputs change places
+        log.warning("Which inputs %s leans on cannot be said", best.family, exc_info=True)
+        return ()
 
 
 def evaluation(evaluated: Evaluated, of: ScoredCandidate) -> Evaluation:

@@ -9,7 +9,8 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, combinations, islice, pairwise
@@ -30,8 +31,11 @@ from evergreen.model.rows import Rows
 from evergreen.model.weightings import Floats, Weighted, mean
 from evergreen.spec import expression
 from evergreen.spec.problem import Problem
+from evergreen.spec.runner import QueryRefused
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.slices import Slices
+
+log = logging.getLogger(__name__)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -49,80 +53,85 @@ class Slice:
     rows: Mask
 
 
-def measure(
+Measure = Callable[
+    [ModelSpec, Slices, Problem, Rows, Floats, npt.NDArray[np.object_]],
+    tuple[list[SliceScore], Gate],
+]
+
+
+def asked(bounds: Slices) -> Mapping[str, Measure]:
+    """Gate → what measures it: the slices' scores, the worst first, and the gate. It takes the spec, the bounds, the
+    problem with the candidate's threshold, the later rows, the candidate's predictions of them, and whose rows are
+    alike."""
+    every: dict[str, tuple[bool, Measure]] = {
+        DECLARED: (bool(bounds.by), _declared),
+        FOUND: (bounds.found_margin is not None, _looked_for),
+    }
+    return {name: measure for name, (wanted, measure) in every.items() if wanted}
+
+
+def _declared(
     spec: ModelSpec, bounds: Slices, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> tuple[list[SliceScore], list[Gate]]:
-    """The slices' scores, the worst first, and the gates that they decide.
-
-    Args:
-        problem: with the candidate's threshold.
-        predictions: the candidate's, of the later rows.
-        alike: whose rows are alike.
-
-    Raises:
-        QueryRefused: an expression cannot be computed.
-    """
-    measured = metric(problem, spec.search.metric)
-    lost = losses.unforeseen(problem, spec.search.metric, later.labels, predictions)
-    beside = _Beside(measured, later, predictions, lost, alike, spec.gates.better_than_champion.confidence)
-    scored: list[SliceScore] = []
-    gates = []
-    if bounds.by:
-        rows = expression.table(spec, later.frame)
-        large, small, none = list[Slice](), list[str](), list[str]()
-        for text in bounds.by:
+) -> tuple[list[SliceScore], Gate]:
+    """The slices that the spec names. What cannot be computed, has no slice of rows enough, or has one that cannot be
+    scored is no evidence; slices of too few rows are counted and not named, for they may be a person."""
+    beside = _Beside.of(spec, problem, later, predictions, alike)
+    rows, large, small, lacking = expression.table(spec, later.frame), list[Slice](), 0, list[str]()
+    for text in bounds.by:
+        try:
             parts = [*_by(text, _column(spec, text, later, rows))]
-            enough = [each for each in parts if each.rows.sum() >= bounds.minimum_rows]
-            large += enough
-            small += [each.name for each in parts if each.rows.sum() < bounds.minimum_rows]
-            none += [] if enough else [f"any slice of {text}"]
-        made = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
-        about = f"of {len(large)} with"
-        gates.append(_gate(DECLARED, made, bounds.margin, about, bounds.minimum_rows, small, none))
-        scored += made
-    if bounds.found_margin is not None:
-        worst, looked_at = _found(later, lost, bounds.minimum_rows)
-        made = [beside.score(each, declared=False, looked_at=looked_at) for each in worst]
-        gates.append(_gate(FOUND, made, bounds.found_margin, f"of {looked_at:,} with", bounds.minimum_rows, []))
-        scored += made
-    return sorted(scored, key=lambda each: (not each.declared, -(each.drop or -np.inf))), gates
+        except QueryRefused:
+            log.warning("the slices of %s cannot be computed", text, exc_info=True)  # whose words may have a value
+            lacking.append(f"{text}, which cannot be computed (see the log of `evaluate`)")
+            continue
+        enough = [each for each in parts if each.rows.sum() >= bounds.minimum_rows]
+        large += enough
+        small += len(parts) - len(enough)
+        lacking += (
+            [] if enough else [f"any slice of {text} (lower gates.slices.minimum_rows, or change gates.slices.by)"]
+        )
+    scored = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
+    if unknown := [each.name for each in scored if each.drop is None or each.low is None]:
+        lacking.append(f"{_few(unknown)}, which cannot be scored (raise gates.slices.minimum_rows)")
+    about = f"of {len(large)} with at least {bounds.minimum_rows} rows{f' ({small} are too small)' if small else ''}"
+    return _worst_first(scored), _gate(DECLARED, scored, bounds.margin, about, lacking)
 
 
-def _gate(
-    name: str,
-    scored: Sequence[SliceScore],
-    margin: float,
-    of: str,
-    least: int,
-    small: Sequence[str],
-    none: Sequence[str] = (),
-) -> Gate:
-    """The worst slice against the margin: it fails where it is worse by more, and not by chance. A slice of rows enough
-    that cannot be scored is no evidence.
+def _looked_for(
+    spec: ModelSpec, bounds: Slices, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+) -> tuple[list[SliceScore], Gate]:
+    """The worst slices that can be found."""
+    assert bounds.found_margin is not None
+    beside = _Beside.of(spec, problem, later, predictions, alike)
+    worst, looked_at = _found(later, beside.lost, bounds.minimum_rows)
+    scored = [beside.score(each, declared=False, looked_at=looked_at) for each in worst]
+    about = f"of {looked_at:,} with at least {bounds.minimum_rows} rows"
+    return _worst_first(scored), _gate(FOUND, scored, bounds.found_margin, about)
+
+
+def _worst_first(scored: list[SliceScore]) -> list[SliceScore]:
+    return sorted(scored, key=lambda each: -(each.drop or -np.inf))
+
+
+def _gate(name: str, scored: Sequence[SliceScore], margin: float, about: str, lacking: Sequence[str] = ()) -> Gate:
+    """The worst slice against the margin: it fails where it is worse by more, and not by chance.
 
     Args:
-        small: slices of too few rows, which are named.
-        none: what has no slice of rows enough: no evidence either.
+        about: which slices it is the worst of.
+        lacking: of what nothing is known: no evidence.
     """
+    told = [f"nothing is known of {each}" for each in lacking]
     known = [each for each in scored if each.drop is not None and each.low is not None]
-    about = f"{of} at least {least} rows"
-    about += f" (too small: {_few(small)})" if small else ""
     if not known:
-        return Gate(name, None, margin, "no evidence", f"none can be scored, {about}")
-    unknown = [*none, *(each.name for each in scored if each not in known)]
+        return Gate(name, None, margin, "no evidence", "; ".join([*told, f"none can be scored, {about}"]))
     failing = [each for each in known if (each.drop or 0.0) > margin and (each.low or 0.0) > 0]
     worst = max(failing or known, key=lambda each: each.drop or 0.0)
     drop = worst.drop or 0.0
     by = "" if worst.declared else " in unforeseen loss"
-    told = f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}"
     chance = "" if failing or drop <= margin else ", which may be chance"
-    verdict: Verdict = "fail" if failing else "no evidence" if unknown else "pass"
-    lacking = (
-        f"nothing is known of {_few(unknown)} (raise gates.slices.minimum_rows, or change gates.slices.by); "
-        if unknown
-        else ""
-    )
-    reason = f"{lacking}{told}{chance}; {worst.rows} rows, the worst {about}"
+    told.append(f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}{chance}")
+    verdict: Verdict = "fail" if failing else "no evidence" if lacking else "pass"
+    reason = "; ".join([*told, f"{worst.rows} rows, the worst {about}"])
     return Gate(name, drop, margin, verdict, reason, low=worst.low, high=worst.high, rows=worst.rows)
 
 
@@ -145,6 +154,14 @@ class _Beside:
     lost: Floats
     alike: npt.NDArray[np.object_]
     confidence: float
+
+    @classmethod
+    def of(
+        cls, spec: ModelSpec, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+    ) -> _Beside:
+        measured = metric(problem, spec.search.metric)
+        lost = losses.unforeseen(problem, spec.search.metric, later.labels, predictions)
+        return cls(measured, later, predictions, lost, alike, spec.gates.better_than_champion.confidence)
 
     def score(self, part: Slice, *, declared: bool, looked_at: int) -> SliceScore:
         """A slice, with an interval that allows for how many were looked at."""

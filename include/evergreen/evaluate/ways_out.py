@@ -19,6 +19,12 @@ def way_out(spec: ModelSpec, as_of: datetime, evaluated: Evaluated, checked: Seq
             "lengthen split.evaluation in model.yaml until it has as many rows, or state a greater"
             " gates.better_than_champion.margin; `evergreen check` tells beforehand whether the rows are enough"
         )
+    lacking = {gate.name for gate in checked if gate.verdict == "no evidence"}
+    if lacking and lacking <= {gate.name for gate in evaluated.further}:
+        return (
+            "do what the reasons above say, or change in model.yaml what asks for these gates (gates.slices,"
+            " gates.behaviour, …); then train anew"
+        )
     champion = evaluated.champion
     if champion is not None and champion.since is not None and not champion.problem:
         return (

@@ -254,4 +254,8 @@ def _cost(facts: Facts) -> Section:
         ("Peak memory of the process", *(f"{fit.peak_memory_mb:,.0f} MB" for fit in known.values())),
     )
     columns = tuple(range(1, len(known) + 1))
-    return Section("Training cost", text=("Of this family.",), tables=(Table(("", *known), rows, numbers=columns),))
+    return Section(
+        "Training cost",
+        text=("Of this family alone: what others were searched for is not counted.",),
+        tables=(Table(("", *known), rows, numbers=columns),),
+    )

@@ -33,7 +33,7 @@ MANIFEST, LEDGER, CHAIN, DIGESTS = "manifest.json", "ledger.jsonl", "chain.jsonl
 FORMAT = 1
 _MOST_FILES, _LARGEST = 100, 200_000_000  # of an archive, and bytes of all its files together
 APPROVALS, LINEAGE, TRAINING_SET, BILL = "approvals.json", "lineage.json", "training_set.json", "sbom.cdx.json"
-# Of the files that the ledger names, those that a pack has where the version has them; the papers it always has.
+# Of the files that the ledger names, those that a pack has where the version has them; these it always has.
 PAPERS = (CardText, CardPage, ReportText, ReportPage, Evidence, Lock)
 RECORDED = (*PAPERS, Explanations, Recipe, Environment, SpecCopy, Queries, Fitting, Trials)
 _ALWAYS = {*(each.NAME for each in PAPERS), APPROVALS, LINEAGE, TRAINING_SET, BILL}
@@ -175,6 +175,7 @@ def _documents(
     recorded = said["sha256"][said["run_id"]]
     wanted = _ALWAYS | {kind.NAME for kind in RECORDED if kind.NAME in recorded}
     yield from (f"{name} is not there" for name in sorted(wanted - set(packed)))
+    yield from (f"the ledger does not name {kind.NAME}" for kind in PAPERS if kind.NAME not in recorded)
     for name, content in packed.items():
         if name in recorded and _sha256(content) != recorded[name]:
             yield f"{name} is not the file that the ledger names"

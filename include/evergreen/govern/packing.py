@@ -80,7 +80,7 @@ def _recorded(model: str, number: int, run_id: str) -> dict[str, bytes]:
             f"packing the evidence of version {number} of {model}",
             found=f"no {', '.join(lacking)} among the files of MLflow run {run_id}",
             expected="all papers of the version, and what was installed where it was fitted",
-            next_step="train anew: an earlier release did not keep them",
+            next_step="train as of a later moment: an earlier release did not keep them",
         )
     return {kind.NAME: artifacts.read(candidate, kind.NAME) for kind in RECORDED if kind.NAME in candidate.files}
 

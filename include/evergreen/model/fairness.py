@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,16 @@ Weightings = Callable[[Floats], Floats]
 
 def of_rows(
     spec: ModelSpec,
+    attributes: Sequence[str],
     frame: pd.DataFrame,
     decided: Floats,
     labels: npt.NDArray[np.generic] | None,
     alike: npt.NDArray[np.object_],
 ) -> list[Fair]:
-    """The numbers of each protected attribute of a spec that has two groups or more; the arguments as `measure` has
-    them.
+    """The numbers of each protected attribute that has two groups or more; the other arguments as `measure` has them.
 
     Args:
+        attributes: some of those that the spec names.
         frame: has the columns that an expression may name.
 
     Raises:
@@ -43,7 +44,7 @@ def of_rows(
     if asked is None or not len(frame):
         return []
     rows, found = expression.table(spec, frame), []
-    for text in asked.by:
+    for text in attributes:
         values = expression.values(spec, text, rows, key=expression.FAIRNESS).to_pandas()
         groups = values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
         found.append(measure(text, groups, decided, labels, alike, asked.minimum_rows))

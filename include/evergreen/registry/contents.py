@@ -343,7 +343,8 @@ class Environment(_AsJson, RootModel[Mapping[str, str]]):
         return {name: each for name, each in self.root.items() if name not in self.MACHINE}
 
 
-REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME)  # by a later run of the same training
+# By a later run of the same training. Versions signed before importances stood in the evaluation have them in a file.
+REWRITTEN = (Evaluation.NAME, Gates.NAME, Refit.NAME, "importances.json")
 # What is written after a version was signed, or by an erasure: the digests in Postgres and the ledger hold these alone.
 _NOT_SIGNED = {
     *REWRITTEN,

@@ -38,7 +38,7 @@ class CardPage(_Text):
 
 @dataclass(frozen=True)
 class ReportText(_Text):
-    """The gate report of a version as it was when the version got its card, in Markdown."""
+    """The gate report of a version, as its gates wrote it, in Markdown."""
 
     NAME: ClassVar[str] = "gate_report.md"
 

@@ -248,7 +248,10 @@ class Repetition:
         )
         scored = scoring.evaluation(evaluated, evaluated.best)
         again = Evaluation.of_bytes(scored.to_bytes())
-        self._compared.append(rules.values("scores", "gated fit", _json(evaluation), _json(again)))
+        kept = _json(evaluation)
+        made_again = {name: value for name, value in _json(again).items() if name in evaluation.model_fields_set}
+        kept = {name: value for name, value in kept.items() if name in evaluation.model_fields_set}
+        self._compared.append(rules.values("scores", "gated fit", kept, made_again))
         _, judged = scoring.verdicts(self._run, evaluated)
         then, now = (_by_name(each) for each in (gates, Gates.of_bytes(judged.to_bytes())))
         if packaged.LATENCY in then:

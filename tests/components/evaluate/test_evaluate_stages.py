@@ -21,7 +21,7 @@ from evergreen.handovers.gate import Gate
 from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.links import Link
-from evergreen.model import rows
+from evergreen.model import importance, rows
 from evergreen.model.metrics import score
 from evergreen.registry import artifacts, pipelines, records, restoring, store
 from evergreen.registry import stages as registry
@@ -78,6 +78,20 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert registry.register(run, train.refit(run, govern.approve(run, gated))).version == 1
     again = stages.gates(run, stages.evaluate(run, data, (candidate,)))
     assert again == gated, "judged again before anything was promoted, it is judged the same"
+
+
+def test_no_training_fails_with_what_it_leans_on(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("an input may not change its place")
+
+    monkeypatch.setattr(importance, "of", broken)
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    evaluated = stages.evaluate(run, data, (contest.candidate(run, data),))
+    assert evaluated.importances == () and evaluated.best.scores["roc_auc"] is not None
+    assert "leans on cannot be said" in caplog.text
 
 
 def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Contest) -> None:

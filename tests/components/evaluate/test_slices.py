@@ -46,7 +46,8 @@ def world(
 
 def judged(spec: ModelSpec, later: Rows, predictions: np.ndarray, bounds: Slices) -> list[Gate]:
     alike = spec.asking.alike(later.frame).to_numpy(object)
-    return slices.measure(spec, bounds, spec.problem, later, predictions, alike)[1]
+    measures = slices.asked(bounds).values()
+    return [measure(spec, bounds, spec.problem, later, predictions, alike)[1] for measure in measures]
 
 
 def test_a_declared_slice_in_which_the_model_tells_nothing_fails_with_its_numbers(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_slice_is_a_value_a_quarter_or_what_is_missing(tmp_path: Path) -> None
     spec, later, told = world(tmp_path, whole=False)
     alike = spec.asking.alike(later.frame).to_numpy(object)
     bounds = Slices(by=("plan", "minutes", "sessions * 2"), margin=0.5)
-    scored, _ = slices.measure(spec, bounds, spec.problem, later, told, alike)
+    scored, _ = slices.asked(bounds)[slices.DECLARED](spec, bounds, spec.problem, later, told, alike)
     names = {each.name for each in scored}
     assert {"plan = basic", "plan = pro", "plan is missing", "minutes is missing", "sessions * 2 = 16"} <= names
     quarters = [each for each in scored if each.name.startswith("minutes ") and "missing" not in each.name]
@@ -89,7 +90,7 @@ def test_a_slice_is_a_value_a_quarter_or_what_is_missing(tmp_path: Path) -> None
 def test_slices_that_are_too_small_or_of_one_class_are_no_evidence(tmp_path: Path) -> None:
     spec, later, told = world(tmp_path)
     (gate,) = judged(spec, later, told, Slices(by=("plan",), margin=0.05, minimum_rows=3000))
-    assert gate.verdict == "no evidence" and "too small: plan = " in gate.reason
+    assert gate.verdict == "no evidence" and "(2 are too small)" in gate.reason and "plan = " not in gate.reason
     later.labels[(later.inputs["mobile"] == 1).to_numpy()] = 0
     later.labels[(later.inputs["mobile"] == 0).to_numpy()] = 1
     (gate,) = judged(spec, later, told, Slices(by=("mobile",), margin=0.05))
@@ -103,20 +104,26 @@ def test_what_was_asked_for_and_cannot_be_scored_is_no_evidence_and_named(tmp_pa
     single = "cast(minutes as varchar)"  # a slice of each row
     (gate,) = judged(spec, later, told, Slices(by=("plan", single), margin=0.5))
     assert gate.verdict == "no evidence"
-    assert gate.reason.startswith(f"nothing is known of any slice of {single} (raise gates.slices.minimum_rows, or ")
+    assert gate.reason.startswith(f"nothing is known of any slice of {single} (lower gates.slices.minimum_rows, or ")
+    assert f"{single} = " not in gate.reason, "a slice of a few rows may be a person"
     later.labels[(later.inputs["plan"] == "pro").to_numpy()] = 1
     (gate,) = judged(spec, later, told, Slices(by=("plan",), margin=0.5))
-    assert gate.verdict == "no evidence" and gate.reason.startswith("nothing is known of plan = pro (")
+    assert gate.verdict == "no evidence" and gate.reason.startswith("nothing is known of plan = pro, which cannot be ")
 
 
 def test_an_expression_that_cannot_be_computed_is_no_evidence_and_costs_no_other_gate(tmp_path: Path) -> None:
     spec, later, told = world(tmp_path)
-    bad = Slices(by=("1 / 0 + cast(plan as int)",), margin=0.05)
+    bad = Slices(by=("1 / 0 + cast(plan as int)", "plan"), margin=0.05, found_margin=0.5)
     gated = spec.model_copy(update={"gates": spec.gates.model_copy(update={"slices": bad})})
     alike = spec.asking.alike(later.frame).to_numpy(object)
     tried = looking.Candidate(gated, spec.problem, later, later, told, lambda inputs: told, alike)
-    (gate,) = looking.look(tried).gates
-    assert gate.verdict == "no evidence" and "plan" in gate.reason
+    seen = looking.look(tried)
+    declared, found = seen.gates
+    assert (declared.name, declared.verdict) == (slices.DECLARED, "no evidence")
+    assert "1 / 0 + cast(plan as int), which cannot be computed" in declared.reason
+    assert not {"basic", "pro"} & set(declared.reason.partition("; ")[0].replace("'", " ").split()), "no value of a row"
+    assert (found.name, found.verdict) == (slices.FOUND, "pass")
+    assert any(each.name.startswith("plan = ") for each in seen.slices)
 
 
 def test_four_thousand_rows_are_looked_at_in_seconds(tmp_path: Path) -> None:

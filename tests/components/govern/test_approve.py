@@ -38,7 +38,7 @@ from evergreen.loops import inline
 from evergreen.registry import allowing, artifacts, loading, records, signing_keys
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import Evaluation, Explanations, Fitting, Trials
-from evergreen.registry.papers import CardPage, CardText
+from evergreen.registry.papers import CardPage, CardText, ReportText
 from evergreen.registry.tags import Tag
 from evergreen.run import Approval, Run
 from evergreen.settings import PROJECT, settings
@@ -405,6 +405,7 @@ def test_whatever_is_changed_in_an_archive_is_seen(archive: Path) -> None:
     assert list(pack.flaws({**packed, "more.txt": b""})) == ["more.txt stands in no manifest"]
     for name in (
         "card.md",
+        "card.html",
         "gate_report.md",
         "gate_report.html",
         "evidence.json",
@@ -436,6 +437,28 @@ def test_whatever_is_taken_out_of_an_archive_is_seen_also_where_its_manifest_nev
         stated = json.loads(packed["manifest.json"])
         sealed = rest | {"manifest.json": pack.text(pack.manifest(stated["model"], stated["version"], rest))}
         assert list(pack.flaws(sealed)) == [f"{name} is not there"]
+
+
+def test_a_paper_that_the_ledger_does_not_name_is_no_evidence(archive: Path) -> None:
+    packed = pack.read(archive)
+    entries = [json.loads(line) for line in packed["ledger.jsonl"].decode().splitlines()]
+    for entry in entries:
+        if entry["event"] == "documented":
+            body = json.loads(entry["body"])
+            for files in body["sha256"].values():
+                files.pop("gate_report.md", None)
+            entry["body"] = json.dumps(body)
+    flaws = list(pack.flaws(resealed(packed, "ledger.jsonl", pack.lines(entries))))
+    assert "the ledger does not name gate_report.md" in flaws
+
+
+def test_a_version_of_which_a_paper_was_never_kept_has_no_pack(
+    model: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ReportText, "NAME", "never_kept.md")
+    with pytest.raises(EvidenceMissing, match=r"no never_kept\.md among the files"):
+        packing.write(model.model, 1, tmp_path / "pack.zip")
+    assert not (tmp_path / "pack.zip").exists()
 
 
 def test_a_byte_of_any_file_is_seen_by_the_command(

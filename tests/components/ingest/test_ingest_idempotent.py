@@ -59,7 +59,6 @@ def test_days_side_by_side_end_the_same(landing: Path, reference: Json) -> None:
 KILLS = list(zip((0, 1, 2, 3, 3, 4, 5), POINTS, strict=True))
 
 
-@pytest.mark.long
 def test_a_run_killed_at_any_instant_and_run_again_ends_the_same(landing: Path, reference: Json) -> None:
     with _killed_runs() as run_killed:
         for number, (day, point) in enumerate(KILLS):
