@@ -90,7 +90,7 @@ def different(found: Reproduction) -> list[str]:
 
 
 PERSON = Key(frozenset({"customer_id"}), "c1")
-FULLY = {"slices": {"by": ("plan",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
+FULLY = {"slices": {"by": ("minutes < 30",), "minimum_rows": 10, "margin": 5.0}, "packaged": {"milliseconds": 1000.0}}
 
 
 @pytest.mark.parametrize(
