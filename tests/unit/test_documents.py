@@ -38,8 +38,10 @@ def test_the_guide_names_every_test_that_only_the_long_run_has() -> None:
     marked = set()
     for file in (PROJECT / "tests").rglob("test_*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        marks = [ast.unparse(each.value) for each in tree.body if _named(each) == "pytestmark"]  # type: ignore[attr-defined]
-        if any("mark.long" in each for each in marks):
+        marks = [
+            each for each in tree.body if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "pytestmark"
+        ]
+        if any("mark.long" in ast.unparse(each.value) for each in marks):
             marked.add(file.relative_to(PROJECT).as_posix())
             continue
         marked |= {
@@ -51,10 +53,6 @@ def test_the_guide_names_every_test_that_only_the_long_run_has() -> None:
     assert marked, "the search finds none"
     named = (PROJECT / "docs" / "developing.md").read_text(encoding="utf-8").partition("## What only")[2]
     assert set(re.findall(r"^\| `([\w/.]+)` \|", named, re.MULTILINE)) == marked
-
-
-def _named(statement: ast.stmt) -> str:
-    return ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
 
 
 def test_the_glossary_is_in_order_and_each_of_its_words_is_used() -> None:

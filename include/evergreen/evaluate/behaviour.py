@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,37 +25,34 @@ Predict = Callable[[pd.DataFrame], Floats]  # inputs as the model takes them →
 _MOST_ROWS = 20_000  # that are changed: a sample of more
 
 
-def sample(later: Rows, alike: npt.NDArray[np.object_]) -> tuple[Rows, npt.NDArray[np.object_]]:
-    """The rows that are changed, and whose are alike: of many a part."""
-    if len(later.labels) <= _MOST_ROWS:
-        return later, alike
-    chosen = np.sort(np.random.default_rng(0).choice(len(later.labels), _MOST_ROWS, replace=False))
-    return later.take(chosen), alike[chosen]
-
-
-def measure(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, alike: npt.NDArray[np.object_]) -> Gate:
-    """The gate of a test.
+def wanted(
+    spec: ModelSpec, tests: Sequence[Behaviour], later: Rows, predict: Predict, alike: npt.NDArray[np.object_]
+) -> Iterator[tuple[str, Callable[[], Gate]]]:
+    """The gate of each test, by its name, and what decides it. That raises QueryRefused where an expression cannot be
+    computed.
 
     Args:
         alike: whose rows are alike.
-
-    Raises:
-        QueryRefused: an expression cannot be computed.
     """
-    return _row(spec, test, predict) if test.between is not None else _change(spec, test, later, predict, alike)
+    if len(later.labels) > _MOST_ROWS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(later.labels), _MOST_ROWS, replace=False))
+        later, alike = later.take(chosen), alike[chosen]
+    for test in tests:
+        change = partial(_change, spec, test, later, predict, alike)
+        yield _name(test), change if test.between is None else partial(_row, spec, test, predict)
 
 
 def _row(spec: ModelSpec, test: Behaviour, predict: Predict) -> Gate:
     """The answer to a row that is written down."""
     assert test.between is not None
     low, high = test.between
-    frame = pd.DataFrame([{each: test.row.get(each) for each in spec.feature_types}])
+    frame = pd.DataFrame([{name: test.row.get(name) for name in spec.feature_types}])
     answer = finite(float(predict(inputs(spec.feature_types, frame))[0]))
     if answer is None:
-        return Gate(name(test), None, None, "no evidence", "the answer is no number")
+        return Gate(_name(test), None, None, "no evidence", "the answer is no number")
     bound = low if answer < low else high
     good = low <= answer <= high
-    return Gate(name(test), answer, bound, "pass" if good else "fail", f"answers {answer:.4g}, {low:g} to {high:g}")
+    return Gate(_name(test), answer, bound, "pass" if good else "fail", f"answers {answer:.4g}, {low:g} to {high:g}")
 
 
 def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, alike: npt.NDArray[np.object_]) -> Gate:
@@ -64,9 +62,9 @@ def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, ali
     if test.where is not None:
         there = _values(spec, test.where, rows).fillna(False).astype(bool).to_numpy()
     if not there.any():
-        return Gate(name(test), None, test.share, "no evidence", f"no evaluation row has {test.where}")
-    other = {column: _values(spec, text, rows).to_numpy() for column, text in test.change.items()}
-    kinds = {column: spec.feature_types[column] for column in other}
+        return Gate(_name(test), None, test.share, "no evidence", f"no evaluation row has {test.where}")
+    other = {name: _values(spec, text, rows).to_numpy() for name, text in test.change.items()}
+    kinds = {name: spec.feature_types[name] for name in other}
     changed = later.inputs.copy()
     changed[list(kinds)] = inputs(kinds, pd.DataFrame(other))
     moved = predict(changed[there]) - predict(later.inputs[there])
@@ -76,7 +74,7 @@ def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, ali
     share, worst = float(holds.mean()), float(np.max(wrong))
     expected = "the same" if test.expect == "same" else f"not {'lower' if test.expect == 'higher' else 'higher'}"
     return Gate(
-        name(test),
+        _name(test),
         share,
         test.share,
         "pass" if share >= test.share else "fail",
@@ -92,6 +90,5 @@ def _values(spec: ModelSpec, text: str, rows: pa.Table) -> pd.Series[Any]:
     return values
 
 
-def name(test: Behaviour) -> str:
-    """The name of its gate."""
+def _name(test: Behaviour) -> str:
     return f"behaviour: {test.name}"

@@ -3,7 +3,8 @@ entities that stand in both parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,26 +30,29 @@ _PARTS = 32  # of a number: in each part the answer is what its learning rows ha
 _TOLD = 3
 
 
-Measure = Callable[[ModelSpec, Leaks, Rows, Rows, Floats, npt.NDArray[np.object_]], Gate]
+def wanted(
+    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+) -> Iterator[tuple[str, Callable[[], Gate]]]:
+    """The gates that have a bound, by their names, and what decides each.
 
-
-def asked(bounds: Leaks) -> Mapping[str, Measure]:
-    """Gate → what looks for it, of those that have a bound. It takes the spec, the bounds, the rows that were learned
-    from, the later rows, the candidate's predictions of these, and whose rows are alike."""
-    every: dict[str, tuple[float | None, Measure]] = {
-        ALONE: (bounds.alone, _alone),
-        TIME: (bounds.time, _time),
-        ENTITIES: (bounds.entities, _entities),
-    }
-    return {name: measure for name, (bound, measure) in every.items() if bound is not None}
+    Args:
+        learn: the rows that were learned from.
+        predictions: the candidate's, of the later rows.
+        alike: whose rows are alike.
+    """
+    if bounds.alone is not None:
+        yield ALONE, partial(_alone, spec, bounds.alone, learn, later, predictions, alike)
+    if bounds.time is not None:
+        yield TIME, partial(_time, bounds.time, learn)
+    if bounds.entities is not None:
+        yield ENTITIES, partial(_entities, bounds.entities, learn, later, alike)
 
 
 def _alone(
-    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+    spec: ModelSpec, bound: float, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
 ) -> Gate:
     """The input whose averages alone come nearest to the candidate, as a share of what that gains."""
-    bound, measured = bounds.alone, metric(spec.problem, spec.search.metric)
-    assert bound is not None
+    measured = metric(spec.problem, spec.search.metric)
     gain, labels, weights = measured.measure.gain, later.labels, later.weights
     trivial = spec.problem.baseline(learn.labels, len(labels), learn.weights)
     of_all = gain(measured.value(labels, predictions, weights), measured.value(labels, trivial, weights))
@@ -112,12 +116,9 @@ def _places(learned: pd.Series[Any], asked: pd.Series[Any]) -> tuple[Places, Pla
     return place(learned), place(asked)
 
 
-def _time(
-    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> Gate:
+def _time(bound: float, learn: Rows) -> Gate:
     """The input whose rank goes most with that of the moment; a whole stretch of learning rows has the longest time."""
-    bound, moments = bounds.time, learn.frame[EVENT].astype("int64").to_numpy()
-    assert bound is not None
+    moments = learn.frame[EVENT].astype("int64").to_numpy()
     if len(np.unique(moments)) < 3:
         return Gate(TIME, None, bound, "no evidence", "the learning rows have fewer than three moments")
     found: dict[str, float] = {}
@@ -134,12 +135,8 @@ def _time(
     return Gate(TIME, found[most], bound, "pass" if found[most] <= bound else "fail", told, rows=len(moments))
 
 
-def _entities(
-    spec: ModelSpec, bounds: Leaks, learn: Rows, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> Gate:
+def _entities(bound: float, learn: Rows, later: Rows, alike: npt.NDArray[np.object_]) -> Gate:
     """The share of later rows whose entity was learned from."""
-    bound = bounds.entities
-    assert bound is not None
     both = np.isin(later.keys.astype(str), np.unique(learn.keys.astype(str))).astype(np.float64)
     share = float(both.mean())
     spread = jackknife(mean(both), alike)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from evergreen.errors import TransientError
 from evergreen.evaluate import behaviour, leaks, noise, packaged, parity, slices
@@ -20,6 +21,7 @@ from evergreen.handovers.train import SliceScore
 from evergreen.model import fairness
 from evergreen.model.rows import Rows, without
 from evergreen.model.weightings import Floats
+from evergreen.spec import expression
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
 
@@ -50,6 +52,16 @@ class Candidate:
     run_id: str = ""
     dropped: Collection[str] = ()
 
+    @cached_property
+    def rows(self) -> pa.Table:
+        """The later rows as an expression is asked about them."""
+        return expression.table(self.spec, self.later.frame)
+
+    @cached_property
+    def decided(self) -> Floats:
+        """What is decided of each later row."""
+        return self.problem.decided(self.predictions)
+
 
 @dataclass
 class Looked:
@@ -64,39 +76,40 @@ def look(of: Candidate) -> Looked:
     """Look at everything that the spec asks for."""
     found, asked, of_rows = Looked(), of.spec.gates, (of.problem, of.later, of.predictions)
     if (sliced := asked.slices) is not None:
-        for name, measure in slices.asked(sliced).items():
+        for name, measure in slices.wanted(of.spec, sliced, *of_rows, of.alike):
 
-            def by_slices(measure: slices.Measure = measure) -> Gate:
-                scored, gate = measure(of.spec, sliced, *of_rows, of.alike)
+            def by_slices(measure: Callable[[], tuple[list[SliceScore], Gate]] = measure) -> Gate:
+                scored, gate = measure()
                 found.slices += scored
                 return gate
 
             found.gates += _decided(name, by_slices)
     if (fair := asked.fairness) is not None:
-        decided = of.problem.decided(of.predictions)
         for attribute in fair.by:
 
             def by_groups(attribute: str = attribute) -> list[Gate]:
-                one = fairness.of_rows(of.spec, [attribute], of.later.frame, decided, of.later.labels, of.alike)
-                found.fairness += one
+                one = fairness.of_attribute(of.spec, fair, attribute, of.rows, of.decided, of.later.labels, of.alike)
+                found.fairness += [] if one is None else [one]
                 return parity.gates(fair, attribute, one)
 
             found.gates += _decided(f"fairness of {attribute}", by_groups)
-    if asked.behaviour:
-        rows, alike = behaviour.sample(of.later, of.alike)
-        for test in asked.behaviour:
-            decide = partial(behaviour.measure, of.spec, test, rows, of.predict, alike)
-            found.gates += _decided(behaviour.name(test), decide)
-    if (noisy := asked.noise) is not None:
-        found.gates += _decided(noise.NAME, lambda: noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike))
-    if (weighed := asked.packaged) is not None:
-        for name, weigh in packaged.asked(weighed).items():
-            found.gates += _decided(name, partial(weigh, of.spec, weighed, of.run_id, of.later))
-    if (leaky := asked.leaks) is not None:
-        learn, later = without(of.learn, of.dropped), without(of.later, of.dropped)
-        for name, look_for in leaks.asked(leaky).items():
-            found.gates += _decided(name, partial(look_for, of.spec, leaky, learn, later, of.predictions, of.alike))
+    for name, decide in _wanted(of):
+        found.gates += _decided(name, decide)
     return found
+
+
+def _wanted(of: Candidate) -> Iterator[tuple[str, Callable[[], Gate]]]:
+    """The gates that leave nothing else to be told, by their names, and what decides each."""
+    asked, later = of.spec.gates, of.later
+    yield from behaviour.wanted(of.spec, asked.behaviour, later, of.predict, of.alike)
+    if (noisy := asked.noise) is not None:
+        rows = (of.problem, later, of.predictions)
+        yield noise.NAME, partial(noise.measure, of.spec, noisy, *rows, of.predict, of.alike)
+    if (weighed := asked.packaged) is not None:
+        yield from packaged.wanted(of.spec, weighed, of.run_id, later)
+    if (leaky := asked.leaks) is not None:
+        learn, taken = without(of.learn, of.dropped), without(later, of.dropped)
+        yield from leaks.wanted(of.spec, leaky, learn, taken, of.predictions, of.alike)
 
 
 def _decided(name: str, decide: Callable[[], Gate | Iterable[Gate]]) -> list[Gate]:

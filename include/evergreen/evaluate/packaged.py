@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,30 @@ SIZE, LATENCY = "size of the packaged model", "latency of an answer"
 _ANSWERS = 200
 _WARM = 10  # before they are measured
 
-Measure = Callable[[ModelSpec, Packaged, str, Rows], Gate]
+
+def wanted(spec: ModelSpec, bounds: Packaged, run_id: str, later: Rows) -> Iterator[tuple[str, Callable[[], Gate]]]:
+    """The gates of a candidate in MLflow that have a bound, by their names, and what decides each."""
+    if bounds.megabytes is not None:
+        yield SIZE, partial(_size, run_id, bounds.megabytes)
+    if bounds.milliseconds is not None:
+        yield LATENCY, partial(_latency, spec, run_id, bounds.milliseconds, later)
 
 
-def asked(bounds: Packaged) -> Mapping[str, Measure]:
-    """Gate → what measures it, of those that have a bound."""
-    every: dict[str, tuple[float | None, Measure]] = {
-        SIZE: (bounds.megabytes, size),
-        LATENCY: (bounds.milliseconds, latency),
-    }
-    return {name: measure for name, (bound, measure) in every.items() if bound is not None}
-
-
-def size(spec: ModelSpec, bounds: Packaged, run_id: str, later: Rows) -> Gate:
-    """The gate of what the file of a candidate in MLflow weighs that answers, in MB. It is counted, so it has no
-    interval."""
-    candidate, bound = records.candidate(run_id), bounds.megabytes
-    assert bound is not None
+def _size(run_id: str, bound: float) -> Gate:
+    """What the file weighs that answers, in MB. It is counted, so it has no interval."""
+    candidate = records.candidate(run_id)
     answers = _answers(candidate)
     weight = candidate.files[answers].size / 1e6
     return Gate(SIZE, weight, bound, "pass" if weight <= bound else "fail", f"{answers} has {weight:,.2f} MB")
 
 
-def latency(spec: ModelSpec, bounds: Packaged, run_id: str, later: Rows) -> Gate:
-    """The gate of how long a candidate in MLflow takes for one evaluation row, in ms: the median, with its interval.
+def _latency(spec: ModelSpec, run_id: str, bound: float, later: Rows) -> Gate:
+    """How long it takes for one evaluation row, in ms: the median, with its interval.
 
     Raises:
         ArtifactUntrusted, ModelUnloadable: it cannot be loaded.
     """
-    bound, taken = bounds.milliseconds, np.sort(_taken(spec, run_id, later))
-    assert bound is not None
+    taken = np.sort(_taken(spec, run_id, later))
     median, most = float(np.median(taken)), float(np.quantile(taken, 0.95))
     # Between two of the times in their order, whatever they are distributed like: half of them are below the median.
     low, high = (int(stats.binom.ppf(chance, len(taken), 0.5)) for chance in (1 - SURE, SURE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 
 from evergreen.handovers.fairness import Fair, named
 from evergreen.handovers.gate import Gate
@@ -11,9 +10,8 @@ from evergreen.model import fairness
 from evergreen.spec.fairness import Fairness
 
 
-def gates(asked: Fairness, attribute: str, found: Sequence[Fair]) -> list[Gate]:
-    """A gate of an attribute for each number that has a bound; `found` has the attribute where it has two groups."""
-    fair = next((each for each in found if each.attribute == attribute), None)
+def gates(asked: Fairness, attribute: str, fair: Fair | None) -> list[Gate]:
+    """A gate of an attribute for each number that has a bound; `fair` is None where it has no two groups."""
     return [
         _gate(attribute, number, bound, fair, asked.minimum_rows)
         for number in fairness.NUMBERS

@@ -10,9 +10,9 @@ itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, combinations, islice, pairwise
 from typing import Any
 
@@ -53,29 +53,28 @@ class Slice:
     rows: Mask
 
 
-Measure = Callable[
-    [ModelSpec, Slices, Problem, Rows, Floats, npt.NDArray[np.object_]],
-    tuple[list[SliceScore], Gate],
-]
-
-
-def asked(bounds: Slices) -> Mapping[str, Measure]:
-    """Gate → what measures it: the slices' scores, the worst first, and the gate. It takes the spec, the bounds, the
-    problem with the candidate's threshold, the later rows, the candidate's predictions of them, and whose rows are
-    alike."""
-    every: dict[str, tuple[bool, Measure]] = {
-        DECLARED: (bool(bounds.by), _declared),
-        FOUND: (bounds.found_margin is not None, _looked_for),
-    }
-    return {name: measure for name, (wanted, measure) in every.items() if wanted}
-
-
-def _declared(
+def wanted(
     spec: ModelSpec, bounds: Slices, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> tuple[list[SliceScore], Gate]:
+) -> Iterator[tuple[str, Callable[[], tuple[list[SliceScore], Gate]]]]:
+    """The gates that are asked for, by their names, and what measures each: its slices' scores, the worst first, and
+    its verdict.
+
+    Args:
+        problem: with the candidate's threshold.
+        predictions: the candidate's, of the later rows.
+        alike: whose rows are alike.
+    """
+    beside = _Beside(spec, problem, later, predictions, alike)
+    if bounds.by:
+        yield DECLARED, partial(_declared, bounds, beside)
+    if bounds.found_margin is not None:
+        yield FOUND, partial(_looked_for, bounds.found_margin, bounds.minimum_rows, beside)
+
+
+def _declared(bounds: Slices, beside: _Beside) -> tuple[list[SliceScore], Gate]:
     """The slices that the spec names. What cannot be computed, has no slice of rows enough, or has one that cannot be
     scored is no evidence; slices of too few rows are counted and not named, for they may be a person."""
-    beside = _Beside.of(spec, problem, later, predictions, alike)
+    spec, later = beside.spec, beside.later
     rows, large, small, lacking = expression.table(spec, later.frame), list[Slice](), 0, list[str]()
     for text in bounds.by:
         try:
@@ -97,16 +96,11 @@ def _declared(
     return _worst_first(scored), _gate(DECLARED, scored, bounds.margin, about, lacking)
 
 
-def _looked_for(
-    spec: ModelSpec, bounds: Slices, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> tuple[list[SliceScore], Gate]:
+def _looked_for(margin: float, least: int, beside: _Beside) -> tuple[list[SliceScore], Gate]:
     """The worst slices that can be found."""
-    assert bounds.found_margin is not None
-    beside = _Beside.of(spec, problem, later, predictions, alike)
-    worst, looked_at = _found(later, beside.lost, bounds.minimum_rows)
+    worst, looked_at = _found(beside.later, beside.lost, least)
     scored = [beside.score(each, declared=False, looked_at=looked_at) for each in worst]
-    about = f"of {looked_at:,} with at least {bounds.minimum_rows} rows"
-    return _worst_first(scored), _gate(FOUND, scored, bounds.found_margin, about)
+    return _worst_first(scored), _gate(FOUND, scored, margin, f"of {looked_at:,} with at least {least} rows")
 
 
 def _worst_first(scored: list[SliceScore]) -> list[SliceScore]:
@@ -141,27 +135,22 @@ def _few(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Beside:
-    """A candidate on all rows, beside which its slices are scored.
+    """A candidate on all rows, beside which its slices are scored."""
 
-    Attributes:
-        lost: what each row lost that the model did not foresee.
-        confidence: of each end of an interval, if only one slice is looked at.
-    """
-
-    measured: Metric
+    spec: ModelSpec
+    problem: Problem
     later: Rows
     predictions: Floats
-    lost: Floats
     alike: npt.NDArray[np.object_]
-    confidence: float
 
-    @classmethod
-    def of(
-        cls, spec: ModelSpec, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-    ) -> _Beside:
-        measured = metric(problem, spec.search.metric)
-        lost = losses.unforeseen(problem, spec.search.metric, later.labels, predictions)
-        return cls(measured, later, predictions, lost, alike, spec.gates.better_than_champion.confidence)
+    @cached_property
+    def measured(self) -> Metric:
+        return metric(self.problem, self.spec.search.metric)
+
+    @cached_property
+    def lost(self) -> Floats:
+        """What each row lost that the model did not foresee."""
+        return losses.unforeseen(self.problem, self.spec.search.metric, self.later.labels, self.predictions)
 
     def score(self, part: Slice, *, declared: bool, looked_at: int) -> SliceScore:
         """A slice, with an interval that allows for how many were looked at."""
@@ -172,7 +161,8 @@ class _Beside:
         if declared and not np.isfinite(value):
             return made
         drop = self._metric(rows) if declared else self._loss(rows)
-        confidence = 1 - (1 - self.confidence) / max(1, looked_at)
+        # The one of each end, if only one slice is looked at, shared by all.
+        confidence = 1 - (1 - self.spec.gates.better_than_champion.confidence) / max(1, looked_at)
         spread = jackknife(drop, self.alike, later.weights)
         low, high = finite(spread.low(confidence)), finite(spread.high(confidence))
         return made.model_copy(update={"drop": finite(spread.value), "low": low, "high": high})

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from evergreen.evaluate import rules
-from evergreen.handovers.fairness import Fair
 from evergreen.handovers.gate import Gate, between, doubts, number
-from evergreen.handovers.selection import Importance, Selected
-from evergreen.handovers.train import Evaluated, SliceScore
+from evergreen.handovers.selection import Selected
+from evergreen.handovers.train import Evaluated
+from evergreen.registry.contents import Evaluation
 from evergreen.reports.pages import publish
 from evergreen.reports.paper import Paper, Section, Table
 from evergreen.run import Run
@@ -83,18 +83,7 @@ def selection(metric: str, selected: Selected | None) -> Iterator[Section]:
     yield Section("Feature selection", text=(f"{selected.reason}.",), tables=(Table(heads, rows, numbers=(2, 3)),))
 
 
-class Found(Protocol):
-    """What was looked at of a candidate."""
-
-    @property
-    def slices(self) -> tuple[SliceScore, ...]: ...
-    @property
-    def fairness(self) -> tuple[Fair, ...]: ...
-    @property
-    def importances(self) -> tuple[Importance, ...]: ...
-
-
-def parts(metric: str, of: Found) -> Iterator[Section]:
+def parts(metric: str, of: Evaluated | Evaluation) -> Iterator[Section]:
     """How a candidate does on parts of the rows, how alike it decides on groups, and which inputs it leans on."""
     if slices := of.slices:
         rows = tuple(

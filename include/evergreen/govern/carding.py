@@ -23,7 +23,7 @@ from evergreen.registry.contents import (
     Refit,
 )
 from evergreen.registry.papers import CardPage, CardText, ReportPage, ReportText
-from evergreen.registry.records import Candidate, Digest
+from evergreen.registry.records import Digest
 from evergreen.registry.tags import Tag
 from evergreen.reports.pages import publish
 from evergreen.run import Run
@@ -96,16 +96,12 @@ def facts_of(run: Run, number: int) -> card.Facts:
         code=tracking.tags(version.run_id).get(Tag.CODE, "not recorded"),
         evaluation=artifacts.load(judged, Evaluation),
         gates=artifacts.load(judged, Gates),
-        refit=artifacts.load(judged, Refit) if Refit.NAME in judged.files else None,
-        searched=_cost(judged),
-        refitted=None if version.run_id == gated else _cost(fit),
-        explanations=artifacts.load(fit, Explanations) if Explanations.NAME in fit.files else Explanations(rows=()),
+        refit=artifacts.find(judged, Refit),
+        searched=artifacts.find(judged, Fitting),
+        refitted=None if version.run_id == gated else artifacts.find(fit, Fitting),
+        explanations=artifacts.find(fit, Explanations) or Explanations(rows=()),
         approval=_approval(entries, gated),
     )
-
-
-def _cost(candidate: Candidate) -> Fitting | None:
-    return artifacts.load(candidate, Fitting) if Fitting.NAME in candidate.files else None
 
 
 def _gated(model: str, number: int, entries: list[Entry]) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.handover import finite
 from evergreen.model.intervals import jackknife
 from evergreen.model.weightings import Floats
 from evergreen.spec import expression
+from evergreen.spec.fairness import Fairness as Asked
 from evergreen.spec.schema import ModelSpec
 
 DIFFERENCES = ("demographic_parity", "equalised_odds")
@@ -25,16 +27,15 @@ Weightings = Callable[[Floats], Floats]
 
 def of_rows(
     spec: ModelSpec,
-    attributes: Sequence[str],
     frame: pd.DataFrame,
     decided: Floats,
     labels: npt.NDArray[np.generic] | None,
     alike: npt.NDArray[np.object_],
 ) -> list[Fair]:
-    """The numbers of each protected attribute that has two groups or more; the other arguments as `measure` has them.
+    """The numbers of each protected attribute of a spec that has two groups or more; the arguments as `measure` has
+    them.
 
     Args:
-        attributes: some of those that the spec names.
         frame: has the columns that an expression may name.
 
     Raises:
@@ -43,12 +44,24 @@ def of_rows(
     asked = spec.gates.fairness
     if asked is None or not len(frame):
         return []
-    rows, found = expression.table(spec, frame), []
-    for text in attributes:
-        values = expression.values(spec, text, rows, key=expression.FAIRNESS).to_pandas()
-        groups = values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
-        found.append(measure(text, groups, decided, labels, alike, asked.minimum_rows))
+    rows = expression.table(spec, frame)
+    found = [of_attribute(spec, asked, text, rows, decided, labels, alike) for text in asked.by]
     return [each for each in found if each is not None]
+
+
+def of_attribute(
+    spec: ModelSpec,
+    asked: Asked,
+    attribute: str,
+    rows: pa.Table,
+    decided: Floats,
+    labels: npt.NDArray[np.generic] | None,
+    alike: npt.NDArray[np.object_],
+) -> Fair | None:
+    """The same of one attribute, of rows as an expression is asked about them; None: it has no two groups."""
+    values = expression.values(spec, attribute, rows, key=expression.FAIRNESS).to_pandas()
+    groups = values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
+    return measure(attribute, groups, decided, labels, alike, asked.minimum_rows)
 
 
 def measure(

@@ -51,8 +51,7 @@ def _of(spec: ModelSpec, threshold: float | None, rows: pd.DataFrame) -> tuple[F
     known = known if EVENT in known else known.assign(**{EVENT: known[AS_OF]})
     decided, alike = problem.decided(problem.of_columns(known)), spec.asking.alike(known).to_numpy(object)
     labels = problem.labels(known[LABEL]) if LABEL in known else None
-    attributes = () if spec.gates.fairness is None else spec.gates.fairness.by
-    return tuple(fairness.of_rows(spec, attributes, known, decided, labels, alike))
+    return tuple(fairness.of_rows(spec, known, decided, labels, alike))
 
 
 def numbers(found: Fairness) -> dict[str, dict[str, float | None]]:

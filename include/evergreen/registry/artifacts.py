@@ -41,6 +41,11 @@ def load(candidate: Candidate, kind: type[C], patience: Patience = PATIENT) -> C
     return kind.of_bytes(read(candidate, kind.NAME, patience))
 
 
+def find(candidate: Candidate, kind: type[C]) -> C | None:
+    """The same; None: the candidate was recorded without such a file."""
+    return load(candidate, kind) if kind.NAME in candidate.files else None
+
+
 def read(candidate: Candidate, name: str, patience: Patience = PATIENT) -> bytes:
     """A file of a candidate from MLflow, which is what was recorded.
 

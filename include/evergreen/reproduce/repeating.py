@@ -248,10 +248,9 @@ class Repetition:
         )
         scored = scoring.evaluation(evaluated, evaluated.best)
         again = Evaluation.of_bytes(scored.to_bytes())
-        kept = _json(evaluation)
-        made_again = {name: value for name, value in _json(again).items() if name in evaluation.model_fields_set}
-        kept = {name: value for name, value in kept.items() if name in evaluation.model_fields_set}
-        self._compared.append(rules.values("scores", "gated fit", kept, made_again))
+        there = evaluation.model_fields_set  # an earlier release recorded less
+        then, now = ({k: v for k, v in _json(each).items() if k in there} for each in (evaluation, again))
+        self._compared.append(rules.values("scores", "gated fit", then, now))
         _, judged = scoring.verdicts(self._run, evaluated)
         then, now = (_by_name(each) for each in (gates, Gates.of_bytes(judged.to_bytes())))
         if packaged.LATENCY in then:
@@ -264,8 +263,7 @@ class Repetition:
         if Evidence.NAME in self.candidate.files:
             evidence = artifacts.load(self.candidate, Evidence)
             return evidence.evaluation, evidence.gates
-        evaluation = artifacts.load(gated, Evaluation) if Evaluation.NAME in gated.files else None
-        return evaluation, artifacts.load(gated, Gates) if Gates.NAME in gated.files else None
+        return artifacts.find(gated, Evaluation), artifacts.find(gated, Gates)
 
     def _as_found(self, made: Made) -> Found:
         """As the search hands it over; how it compared with other families is no matter."""

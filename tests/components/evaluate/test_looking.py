@@ -222,8 +222,8 @@ def test_entities_in_both_parts_are_counted_where_that_is_asked_for(tmp_path: Pa
     tried = candidate(tmp_path / "c", leaks=Leaks(entities=0.1))
     other = Rows(tried.later.frame, tried.later.inputs, tried.later.labels, tried.later.keys.astype(str) + "x")
     asked = Leaks(entities=0.1)
-    look_for = leaks.asked(asked)[leaks.ENTITIES]
-    gate = look_for(tried.spec, asked, tried.learn, other, tried.predictions, tried.alike)
+    wanted = dict(leaks.wanted(tried.spec, asked, tried.learn, other, tried.predictions, tried.alike))
+    gate = wanted[leaks.ENTITIES]()
     assert (gate.observed, gate.verdict) == (0.0, "pass")
 
 
@@ -245,12 +245,13 @@ def test_a_candidate_that_is_too_large_or_too_slow_fails_each_by_its_own_gate(co
     made = contest.candidate(run, data)
     later = rows.read(contest.spec, data, "evaluate")
     least = Packaged(megabytes=1e-6, milliseconds=1e-6)
-    size, latency = (measure(contest.spec, least, made.run.id, later) for measure in packaged.asked(least).values())
+    size, latency = (decide() for _, decide in packaged.wanted(contest.spec, least, made.run.id, later))
     assert (size.verdict, latency.verdict) == ("fail", "fail")
     assert (size.low, size.high) == (None, None), "it is counted"
     assert latency.low is not None and latency.observed is not None and latency.high is not None
     assert 0 < latency.low <= latency.observed <= latency.high
-    assert [*packaged.asked(Packaged(milliseconds=5))] == [packaged.LATENCY]
+    asked = Packaged(milliseconds=5)
+    assert [name for name, _ in packaged.wanted(contest.spec, asked, made.run.id, later)] == [packaged.LATENCY]
 
 
 def test_a_latency_that_cannot_be_measured_takes_no_size_with_it(

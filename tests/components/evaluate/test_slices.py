@@ -46,8 +46,8 @@ def world(
 
 def judged(spec: ModelSpec, later: Rows, predictions: np.ndarray, bounds: Slices) -> list[Gate]:
     alike = spec.asking.alike(later.frame).to_numpy(object)
-    measures = slices.asked(bounds).values()
-    return [measure(spec, bounds, spec.problem, later, predictions, alike)[1] for measure in measures]
+    wanted = slices.wanted(spec, bounds, spec.problem, later, predictions, alike)
+    return [measure()[1] for _, measure in wanted]
 
 
 def test_a_declared_slice_in_which_the_model_tells_nothing_fails_with_its_numbers(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_slice_is_a_value_a_quarter_or_what_is_missing(tmp_path: Path) -> None
     spec, later, told = world(tmp_path, whole=False)
     alike = spec.asking.alike(later.frame).to_numpy(object)
     bounds = Slices(by=("plan", "minutes", "sessions * 2"), margin=0.5)
-    scored, _ = slices.asked(bounds)[slices.DECLARED](spec, bounds, spec.problem, later, told, alike)
+    scored, _ = dict(slices.wanted(spec, bounds, spec.problem, later, told, alike))[slices.DECLARED]()
     names = {each.name for each in scored}
     assert {"plan = basic", "plan = pro", "plan is missing", "minutes is missing", "sessions * 2 = 16"} <= names
     quarters = [each for each in scored if each.name.startswith("minutes ") and "missing" not in each.name]
