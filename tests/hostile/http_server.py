@@ -1,7 +1,7 @@
-"""The model server as it runs, with one version that was not registered anywhere and with limits of a second or two:
-what test_http attacks.
+"""The model server as it runs, with one version that was not registered anywhere and with the limits that a
+test needs: what test_http attacks.
 
-Arguments: the port. The environment names the databases; MLflow is away.
+Arguments: the port, and for how many seconds the server waits for a client. The environment names the databases; MLflow is away.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def fitted(spec: ModelSpec) -> PipelinePredictor:
 
 
 def main() -> None:
+    port, waits = int(sys.argv[1]), float(sys.argv[2])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     spec = load_spec(settings().models / "churn")
     objects.ensure_applied(spec)
@@ -61,12 +62,12 @@ def main() -> None:
     listen(
         create_serving_app(models, allowed("127.0.0.1", settings().server_url)),
         host="127.0.0.1",
-        port=int(sys.argv[1]),
+        port=port,
         trusted=(ip_network("127.0.0.9/32"),),
         limits=Limits(
-            header_seconds=1.5,
-            body_seconds=1.5,
-            idle_seconds=1,
+            header_seconds=waits,
+            body_seconds=waits,
+            idle_seconds=waits,
             drain_seconds=1,
             connections=90,
             connections_of_a_client=60,
