@@ -1,5 +1,5 @@
 """Airflow imports this module in every one of its processes; it loads the heavy libraries
-only into those that tasks are forked from.
+only into those that tasks are forked from, and what DAG files import into the one that forks their parsers.
 
 LocalExecutor forks its workers from the scheduler and tasks from the workers, a Celery worker its pool and tasks from
 that: what is imported here costs each task nothing. A task that uses all of these libraries would otherwise spend more
@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 
+from evergreen import cores
 from evergreen.exposure import UMASK
 from evergreen.orchestration import stuck
 from evergreen.orchestration.collector import configure
@@ -103,10 +104,17 @@ PRELOADED = (
     "evergreen.validate.training",
     "evergreen.validate.usable",
 )
+PARSED = (  # what DAG files import, and what their specs name
+    "evergreen.model.estimators",
+    "evergreen.orchestration.airflow",
+    "evergreen.orchestration.housekeeping",
+    "evergreen.orchestration.serving",
+)
 
 
 configure(os.environ.get("EVERGREEN_OPENLINEAGE_URL", ""), os.environ)
 stuck.asked_by_signal()
+cores.one_for_algebra()
 os.umask(UMASK)  # what Airflow and its tasks write is read by their owner alone
 
 
@@ -115,6 +123,11 @@ def forks_tasks() -> bool:
     parent = sys.argv[1:2] == ["scheduler"] or sys.argv[1:3] == ["celery", "worker"]
     return parent and os.environ.get("EVERGREEN_PRELOAD", "1") == "1"
 
+
+if sys.argv[1:2] == ["dag-processor"]:
+    # It parses each DAG file every half minute, each time in a process that it forks: what they import took most of it.
+    for name in PARSED:
+        importlib.import_module(name)
 
 if forks_tasks():
     with warnings.catch_warnings():

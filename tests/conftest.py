@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import settings as property_settings
 
+from evergreen import cores
 from evergreen.addresses import free_port
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service, answers
@@ -29,6 +30,8 @@ property_settings.register_profile("evergreen", deadline=None)
 property_settings.load_profile("evergreen")
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+cores.one_for_algebra()  # as in tasks: the tests' processes run side by side too
 
 # Airflow reads its configuration once, at its first import, which any test module may be the first to do.
 # Its home is not Evergreen's, which a demo wants to be empty.

@@ -460,6 +460,21 @@ def test_what_tasks_import_of_ours_is_loaded_before_they_are_forked() -> None:
     assert (of_stages - there) == set()
 
 
+def test_what_dag_files_import_of_ours_is_loaded_before_they_are_parsed() -> None:
+    """The DAG processor parses each file again and again, each time in a process that it forks."""
+    from tests.dags.conftest import modules_after
+
+    settings = PROJECT / "config" / "airflow_local_settings.py"
+    there = modules_after(
+        f"import runpy, sys\nsys.argv = ['airflow', 'dag-processor']\nrunpy.run_path({str(settings)!r})"
+    )
+    files = sorted(path.stem for path in (PROJECT / "dags").glob("*.py"))
+    parsed = modules_after("import runpy\n" + "\n".join(f"runpy.run_path('dags/{name}.py')" for name in files))
+    assert "evergreen.orchestration.operator" in parsed, "the files were not run"
+    assert {name for name in parsed if name.startswith("evergreen.")} - there == set()
+    assert not {name.split(".")[0] for name in there} & {"great_expectations", "feast", "tensorflow", "evidently"}
+
+
 def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:
     for stats in dag_bag.dagbag_stats:
         assert stats.duration.total_seconds() < PARSE_BUDGET, f"{stats.file} took {stats.duration}"

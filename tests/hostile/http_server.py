@@ -1,7 +1,8 @@
 """The model server as it runs, with one version that was not registered anywhere and with the limits that a
 test needs: what test_http attacks.
 
-Arguments: the port, and for how many seconds the server waits for a client. The environment names the databases; MLflow is away.
+Arguments: the port, and for how many seconds the server waits for a client. The environment names the databases; MLflow
+is away.
 """
 
 from __future__ import annotations

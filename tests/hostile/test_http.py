@@ -32,8 +32,8 @@ PATIENCE = 10.0  # for what takes about a second
 # Seconds of /healthz, which takes some five milliseconds: no machine is so slow.
 # What holds the server up takes seconds of it.
 QUICK = 0.5
-# Seconds that the server waits for a client: short where a test waits for the end of them, and longer than any machine's
-# pause where a test needs many connections that are open at once.
+# Seconds that the server waits for a client: short where a test waits for the end of them, and longer than any
+# machine's pause where a test needs many connections that are open at once.
 SHORT, LONG = 1.5, 60.0
 HELD_UP = 5.0  # beside 100 MB that are thrown away; the header that was copied again with every packet took 11.6
 

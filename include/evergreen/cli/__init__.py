@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from evergreen import cores
 from evergreen.cli import (
     backtest,
     beginning,
@@ -61,6 +62,7 @@ GROUPS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
     os.umask(UMASK)
+    cores.one_for_algebra()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's

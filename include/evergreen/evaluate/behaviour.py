@@ -71,7 +71,7 @@ def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, ali
     wrong = {"same": np.abs(moved), "higher": -moved, "lower": moved}[test.expect]
     holds = (wrong <= test.tolerance + 1e-12).astype(np.float64)  # which is no move, but the order of additions
     spread = jackknife(mean(holds), alike[there])
-    share, worst = float(holds.mean()), float(np.max(wrong))
+    share, worst = float(holds.mean()), max(0.0, float(np.max(wrong)))  # who moves the right way is off by nothing
     expected = "the same" if test.expect == "same" else f"not {'lower' if test.expect == 'higher' else 'higher'}"
     return Gate(
         _name(test),

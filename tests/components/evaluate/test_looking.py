@@ -143,6 +143,12 @@ def test_a_model_does_what_it_must(tmp_path: Path, test: dict[str, Any], verdict
         assert gate.observed == pytest.approx(observed)
 
 
+def test_rows_that_all_move_the_right_way_are_off_by_nothing(tmp_path: Path) -> None:
+    asked = Behaviour(name="it holds", change={"minutes": "minutes + 5"}, expect="lower")
+    (gate,) = looking.look(candidate(tmp_path, behaviour=(asked,))).gates
+    assert gate.reason.endswith("the worst is off by 0"), gate.reason
+
+
 def test_an_expression_that_fails_on_the_rows_is_no_evidence_of_behaviour(tmp_path: Path) -> None:
     asked = Behaviour(name="it holds", change={"minutes": "cast(plan as double)"})
     same = Behaviour(name="the plan says nothing", change={"plan": "plan"})
