@@ -170,7 +170,8 @@ def test_nobodys_answer_in_time_is_a_rejection(people: People) -> None:
 def test_who_allows_it_in_the_ui_lets_it_serve_and_is_not_asked_again(people: People, tmp_path: Path) -> None:
     people.train("allowed")
     people.until("allowed", "awaiting_input")
-    if installed() is None and not os.environ.get("CI"):  # no Chromium: as in the first test
+    by_rest = installed() is None and not os.environ.get("CI")
+    if by_rest:
         people.answer("anna", "allowed", "Approve", "looked at the bids")
     else:
         people.answer_in_the_ui("anna", "allowed", "Approve", "looked at the bids", tmp_path)
@@ -188,3 +189,5 @@ def test_who_allows_it_in_the_ui_lets_it_serve_and_is_not_asked_again(people: Pe
     states = people.ended("older")
     assert (states["approve"], states["register"]) == ("success", "skipped")
     assert len(said()) == count, "neither what was allowed nor what is older asks anybody"
+    if by_rest:
+        pytest.skip("no Chromium is installed: all of it passed by REST, and the page was not tried")

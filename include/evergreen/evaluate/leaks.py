@@ -17,7 +17,7 @@ from evergreen.handovers.handover import finite
 from evergreen.model.intervals import jackknife
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows
-from evergreen.model.weightings import Floats, mean
+from evergreen.model.weightings import Floats, Weighted, mean
 from evergreen.spec.columns import EVENT
 from evergreen.spec.leaning import Leaks
 from evergreen.spec.problem import Problem
@@ -122,17 +122,45 @@ def _time(bound: float, learn: Rows) -> Gate:
     if len(np.unique(moments)) < 3:
         return Gate(TIME, None, bound, "no evidence", "the learning rows have fewer than three moments")
     found: dict[str, float] = {}
+    goes: dict[str, Weighted] = {}
     for name, column in learn.inputs.items():
         there = column.notna().to_numpy()
         numbers = column[there] if pd.api.types.is_float_dtype(column) else pd.Series(pd.factorize(column[there])[0])
         if numbers.nunique() < 3 or len(np.unique(moments[there])) < 3:
             continue
-        found[str(name)] = abs(float(stats.spearmanr(numbers.to_numpy("float64"), moments[there]).statistic))
+        ranks = stats.rankdata(numbers.to_numpy("float64")), stats.rankdata(moments[there])
+        goes[str(name)] = _correlation(there, *ranks)
+        found[str(name)] = float(goes[str(name)](np.ones((1, len(moments))))[0])
     if not found:
         return Gate(TIME, 0.0, bound, "pass", "no input has three values")
     most = max(found, key=lambda name: found[name])
     told = f"{most} goes with the moment of the prediction by a rank correlation of {found[most]:.3f}, the most of all"
-    return Gate(TIME, found[most], bound, "pass" if found[most] <= bound else "fail", told, rows=len(moments))
+    spread = jackknife(goes[most], learn.keys.astype(str).astype(object))
+    return Gate(
+        TIME,
+        found[most],
+        bound,
+        "pass" if found[most] <= bound else "fail",
+        told,
+        low=finite(max(0.0, spread.low())),
+        high=finite(min(1.0, spread.high())),
+        rows=len(moments),
+    )
+
+
+def _correlation(there: npt.NDArray[np.bool_], one: Floats, other: Floats) -> Weighted:
+    """How strong two ranks go with each other in the rows that have both, weightings by rows."""
+
+    def strength(times: Floats) -> Floats:
+        of = times[:, there]
+        of = of / of.sum(axis=1, keepdims=True)
+        mean_of_one, mean_of_other = of @ one, of @ other
+        together = of @ (one * other) - mean_of_one * mean_of_other
+        alone = (of @ one**2 - mean_of_one**2) * (of @ other**2 - mean_of_other**2)
+        strong: Floats = np.abs(together) / np.sqrt(alone)
+        return strong
+
+    return strength
 
 
 def _entities(bound: float, learn: Rows, later: Rows, alike: npt.NDArray[np.object_]) -> Gate:

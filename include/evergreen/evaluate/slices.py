@@ -100,7 +100,8 @@ def _looked_for(margin: float, least: int, beside: _Beside) -> tuple[list[SliceS
     """The worst slices that can be found."""
     worst, looked_at = _found(beside.later, beside.lost, least)
     scored = [beside.score(each, declared=False, looked_at=looked_at) for each in worst]
-    return _worst_first(scored), _gate(FOUND, scored, margin, f"of {looked_at:,} with at least {least} rows")
+    most = f" (there may be more: at most {_LOOKED_AT:,} are looked at)" if looked_at == _LOOKED_AT else ""
+    return _worst_first(scored), _gate(FOUND, scored, margin, f"of {looked_at:,} with at least {least} rows{most}")
 
 
 def _worst_first(scored: list[SliceScore]) -> list[SliceScore]:
@@ -219,9 +220,12 @@ def _found(later: Rows, lost: Floats, least: int) -> tuple[list[Slice], int]:
         for each in _by(name, later.inputs[name])
         if least <= each.rows.sum() < count
     ]
+    pairs = [*combinations(single, 2)]
+    if len(single) + len(pairs) > _LOOKED_AT:  # where not all can be looked at, it is no matter of the inputs' order
+        pairs = [pairs[at] for at in np.random.default_rng(0).permutation(len(pairs))]
     both = (
         Slice(f"{one.name} and {other.name}", rows)
-        for (left, one), (right, other) in combinations(single, 2)
+        for (left, one), (right, other) in pairs
         if left != right and (rows := one.rows & other.rows).sum() >= least
     )
     weights = np.ones(count) if later.weights is None else later.weights

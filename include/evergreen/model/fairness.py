@@ -89,10 +89,13 @@ def measure(
     masks = np.array([(groups == value).to_numpy() for value in chosen])
     counted = {"demographic_parity": _apart(decided, masks, None)}
     counted["disparate_impact"] = _ratio(decided, masks)
-    if labels is not None:
-        right, wrong = (_apart(decided, masks, labels == each) for each in (1, 0))
-        counted["equalised_odds"] = lambda times: np.fmax(right(times), wrong(times))
     numbers: dict[str, tuple[float | None, float | None, float | None]] = {}
+    if labels is not None:
+        if all((mask & (labels == each)).any() for mask in masks for each in (1, 0)):
+            right, wrong = (_apart(decided, masks, labels == each) for each in (1, 0))
+            counted["equalised_odds"] = lambda times: np.fmax(right(times), wrong(times))
+        else:  # of a group that lacks an outcome nobody knows the odds
+            numbers["equalised_odds"] = None, None, None
     for each, of in counted.items():
         spread = jackknife(of, alike)
         low, high = max(0.0, spread.low()), min(1.0, spread.high())

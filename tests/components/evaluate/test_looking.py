@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import ModelUnloadable
@@ -106,14 +107,18 @@ def test_rows_of_no_group_that_is_compared_are_counted_and_not_named(tmp_path: P
     assert gate.reason.endswith("4 rows are of no group that is compared") and "three" not in gate.reason
 
 
-def test_a_group_without_a_label_of_one_kind_has_the_odds_of_the_other(tmp_path: Path) -> None:
-    groups = pd.Series(["a"] * 4 + ["b"] * 4)
-    decided, labels = np.array([1.0, 0, 1, 0, 1, 1, 1, 0]), np.array([1, 1, 0, 0, 1, 1, 1, 1])
-    fair = fairness.measure("g", groups, decided, labels, np.arange(8).astype(object), 2)
-    assert fair is not None and fair.numbers["equalised_odds"][0] == pytest.approx(0.25), "0.5 and 0.75 of the right"
-    none = fairness.measure("g", groups, np.zeros(8), labels, np.arange(8).astype(object), 2)
+def test_of_a_group_that_lacks_an_outcome_nobody_knows_the_odds() -> None:
+    groups, alike = pd.Series(["a"] * 4 + ["b"] * 4), np.arange(8).astype(object)
+    decided, labels = np.array([1.0, 0, 1, 0, 1, 1, 1, 0]), np.array([1, 1, 0, 0, 1, 1, 1, 0])
+    fair = fairness.measure("g", groups, decided, labels, alike, 2)
+    assert fair is not None and fair.numbers["equalised_odds"][0] == pytest.approx(0.5), (
+        "of the wrong; 0.5 of the right"
+    )
+    lacking = fairness.measure("g", groups, decided, np.array([1, 1, 0, 0, 1, 1, 1, 1]), alike, 2)
+    assert lacking is not None and lacking.numbers["equalised_odds"] == (None, None, None), "nobody in b is wrong"
+    none = fairness.measure("g", groups, np.zeros(8), labels, alike, 2)
     assert none is not None and none.numbers["disparate_impact"][0] is None, "nobody is answered a yes"
-    open_ones = fairness.measure("g", groups, decided, None, np.arange(8).astype(object), 2)
+    open_ones = fairness.measure("g", groups, decided, None, alike, 2)
     assert open_ones is not None and "equalised_odds" not in open_ones.numbers
 
 
@@ -219,6 +224,20 @@ def test_an_input_that_tells_the_time_is_told(tmp_path: Path) -> None:
         candidate(tmp_path / "a", leaks=Leaks()), candidate(tmp_path / "b", change=counted, leaks=Leaks()),
     ))  # fmt: skip
     assert (clean.verdict, clock.verdict) == ("pass", "fail") and clock.reason.startswith("minutes goes with")
+    assert clean.low is not None and clean.observed is not None and clean.high is not None
+    assert clean.low < clean.observed < clean.high < 0.95
+
+
+def test_how_much_an_input_tells_the_time_is_its_rank_correlation(tmp_path: Path) -> None:
+    tried = candidate(tmp_path, leaks=Leaks())
+    gate, frame = of(looking.look(tried))[leaks.TIME], tried.learn.frame
+    moments = frame["event_timestamp"].astype("int64")
+    inputs = tried.learn.inputs.select_dtypes("number")
+    strongest = max(abs(spearmanr(inputs[name], moments).statistic) for name in inputs)
+    assert gate.observed is not None and gate.observed >= strongest - 1e-9
+    one, both = np.arange(50.0), np.ones(50, bool)
+    like = leaks._correlation(both, one, one[::-1].copy())(np.ones((2, 50)))
+    assert like == pytest.approx([1.0, 1.0]), "the other way round is as strong"
 
 
 def test_entities_in_both_parts_are_counted_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ def test_four_thousand_rows_are_looked_at_in_seconds(tmp_path: Path) -> None:
     assert time.process_time() - began < 5 and "of 1,402 with" in gate.reason, gate.reason
 
 
+def test_where_not_all_slices_can_be_looked_at_the_last_inputs_may_be_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, later, told = world(tmp_path, blind="plan == 'pro' and mobile")
+    noise = np.random.default_rng(1).random((len(later.labels), 12))
+    wide = pd.concat([pd.DataFrame(noise, later.inputs.index).add_prefix("noise_"), later.inputs], axis=1)
+    asked = spec, Rows(later.frame, wide, later.labels, later.keys), told, Slices(found_margin=0.2)
+    (whole,) = judged(*asked)
+    assert whole.reason.startswith("mobile = 1 and plan = pro") and "at most" not in whole.reason
+    monkeypatch.setattr(slices, "_LOOKED_AT", 1000)  # of 1,816; by the inputs' order it would be the last
+    (cut,) = judged(*asked)
+    assert "of 1,000 with" in cut.reason and "at most 1,000 are looked at" in cut.reason
+    assert cut.reason.startswith("mobile = 1 and plan = pro"), cut.reason
+
+
 def test_the_gates_and_the_record_of_a_candidate_have_its_slices(contest: Contest) -> None:
     strict = contest.spec.gates.model_copy(
         update={"slices": Slices(by=("plan",), margin=0.0, found_margin=0.0, minimum_rows=10)}
