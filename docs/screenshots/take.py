@@ -76,9 +76,8 @@ def main() -> None:
         _approval(page, airflow, retraining)
         _backfill(page, airflow, f"{options.model}__ingest")
         _rollback(page, airflow, f"{options.model}__rollback")
-        _page(browser, airflow.links(retraining, "gates")["Gate report"], "gate-report", 1_000)
-        _page(browser, airflow.links(retraining, "card")["Model card"], "model-card", 1_000, height=1450)
-        _page(browser, airflow.links(decided, "report")["Window"], "window", 1_000)
+        _page(browser, airflow.links(retraining, "gates")["Gate report"], "gate-report", 1_000, whole=True)
+        _page(browser, airflow.links(retraining, "card")["Model card"], "model-card", 1_000, whole=True)
         _page(browser, airflow.links(decided, "report")["Drift report"], "drift-report", 8_000)
         _page(browser, airflow.links(retraining, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
         browser.close()
@@ -169,18 +168,18 @@ def _shift(day: str, days: int) -> str:
 
 
 def _page(
-    browser: Browser, url: str, name: str, patience: int, password: str | None = None, height: int = SIZE["height"]
+    browser: Browser, url: str, name: str, patience: int, password: str | None = None, *, whole: bool = False
 ) -> None:
     login: Any = None if password is None else {"username": "admin", "password": password}
-    page = browser.new_page(viewport={**SIZE, "height": height}, color_scheme="light", http_credentials=login)
+    page = browser.new_page(viewport=SIZE, color_scheme="light", http_credentials=login)
     page.goto(url)
     page.wait_for_timeout(patience)  # both draw by script, long after their files are there
-    _save(page, name)
+    _save(page, name, whole=whole)
     page.close()
 
 
-def _save(page: Page, name: str) -> None:
-    page.screenshot(path=HERE / f"{name}.png")
+def _save(page: Page, name: str, *, whole: bool = False) -> None:
+    page.screenshot(path=HERE / f"{name}.png", full_page=whole)
     print(HERE / f"{name}.png")
 
 

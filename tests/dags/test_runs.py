@@ -49,6 +49,7 @@ SMALL: dict[str, Any] = {
         "better_than_baseline": 0.01,
         "slices": None,  # parts of so few rows tell nothing
         "fairness": None,
+        "leaks": None,  # an input alone may do as well as a model of so few
     },
     "monitoring": {"minimum_rows": 50, "report_rows": 500},
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evergreen.govern import rules
-from evergreen.handovers.gate import Gate, doubts
+from evergreen.handovers.gate import Gate, doubts, number
 from evergreen.interval import Interval
 from evergreen.model.code import spec_hash
 from evergreen.run import Approval, Run
@@ -105,3 +105,11 @@ def test_who_allows_a_model_makes_no_other_model(tmp_path: Any) -> None:
     plain = spec_in(tmp_path)
     assert spec_hash(plain) == spec_hash(spec_in(tmp_path, risk=HIGH)), "another approver retrains nothing"
     assert spec_hash(plain) != spec_hash(spec_in(tmp_path, gates=TINY["gates"] | {"minimum_rows": 7}))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, ""), (-0.00001, "0"), (-0.5, "-0.5"), (2552.0, "2552"), (0.69999, "0.7"), (float("inf"), "inf")],
+)
+def test_a_number_has_four_places_and_no_minus_before_nothing(value: float | None, shown: str) -> None:
+    assert number(value) == shown

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evergreen.handovers.gate import Gate, Verdict
+from evergreen.handovers.gate import Gate, Verdict, number
 from evergreen.model.intervals import SURE
 from evergreen.model.rows import Rows
 from evergreen.registry import loading, records
@@ -38,7 +38,7 @@ def _size(run_id: str, bound: float) -> Gate:
     candidate = records.candidate(run_id)
     answers = _answers(candidate)
     weight = candidate.files[answers].size / 1e6
-    return Gate(SIZE, weight, bound, "pass" if weight <= bound else "fail", f"{answers} has {weight:,.2f} MB")
+    return Gate(SIZE, weight, bound, "pass" if weight <= bound else "fail", f"{answers} has {number(weight)} MB")
 
 
 def _latency(spec: ModelSpec, run_id: str, bound: float, later: Rows) -> Gate:
@@ -66,8 +66,8 @@ def _answers(candidate: Candidate) -> str:
 def _taken(spec: ModelSpec, run_id: str, later: Rows) -> list[float]:
     """Milliseconds of single answers."""
     predictor, taken = loading.candidate(spec, run_id), []
-    for number in range(_WARM + _ANSWERS):
-        row = [_row(later.inputs, number % len(later.inputs))]
+    for turn in range(_WARM + _ANSWERS):
+        row = [_row(later.inputs, turn % len(later.inputs))]
         begun = time.perf_counter()
         predictor.answer(row)
         taken.append((time.perf_counter() - begun) * 1000)

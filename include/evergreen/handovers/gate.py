@@ -50,7 +50,7 @@ class Gate:
 
 def number(value: float | None) -> str:
     """A number as gates show it; nothing where there is none."""
-    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
+    return "" if value is None else f"{round(value, 4) + 0.0:.4f}".rstrip("0").rstrip(".")  # and no -0
 
 
 def between(low: float | None, high: float | None) -> str:
