@@ -27,7 +27,7 @@ def measured(rows: list[Row], *, labelled: bool = True) -> Fair | None:
 @given(st.lists(st.tuples(st.sampled_from("abcd"), *[st.integers(0, 1)] * 2, st.integers(1, 3)), min_size=2))
 @example([("a", 1, 1, 1), ("a", 0, 0, 1), ("b", 0, 1, 2)])  # b has no positive
 @example([("a", 1, 0, 1), ("b", 1, 0, 1)])  # nobody is answered a yes, and nobody is negative
-@example([("a", 1, 0, 1), ("b", 0, 1, 1)])  # no two groups have labels of one kind
+@example([("a", 1, 0, 1), ("b", 0, 1, 1)])  # a has no negative, b no positive
 @example([("a", 1, 0, 1), ("a", 0, 1, 3)])  # one group
 def test_the_numbers_are_those_of_fairlearn(rows: list[Row]) -> None:
     groups, labels, decided, weights = (np.array(column) for column in zip(*rows, strict=True))
@@ -47,15 +47,8 @@ def test_the_numbers_are_those_of_fairlearn(rows: list[Row]) -> None:
         assert ratio is None and np.isnan(demographic_parity_ratio(labels, decided, **asked))
     if all(len(set(labels[groups == group])) == 2 for group in set(groups)):
         assert odds == pytest.approx(equalized_odds_difference(labels, decided, **asked))
-    else:  # fairlearn's rate of a group without rows of a label is 0; ours is none, as of a group that is not there
-        apart = [
-            demographic_parity_difference(
-                labels[of], decided[of], sensitive_features=groups[of], sample_weight=weights[of]
-            )
-            for label in (1, 0)
-            if len(set(groups[of := labels == label])) > 1
-        ]
-        assert odds == (pytest.approx(max(apart)) if apart else None)
+    else:  # fairlearn's rate of a group without rows of a label is 0; ours is not known
+        assert made.numbers["equalised_odds"] == (None, None, None)
 
 
 def test_without_labels_there_are_no_odds() -> None:

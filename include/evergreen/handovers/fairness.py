@@ -18,7 +18,7 @@ class Fair(Part):
     """group → how many rows it has."""
     numbers: Mapping[str, tuple[float | None, float | None, float | None]]
     """`demographic_parity`, `equalised_odds` and `disparate_impact` → value, lower and upper end of its 95 %
-    interval; without equalised odds where no label is known."""
+    interval; without equalised odds where no label is known, and null where a group lacks an outcome."""
     left_out: int = 0
     """How many rows are of no group, or of one that is not compared: it is too small, or beyond the largest. They are
     counted and not named: a group of a few rows may be a person."""
