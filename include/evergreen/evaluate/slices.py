@@ -10,7 +10,7 @@ itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, combinations, islice, pairwise
@@ -220,9 +220,11 @@ def _found(later: Rows, lost: Floats, least: int) -> tuple[list[Slice], int]:
         for each in _by(name, later.inputs[name])
         if least <= each.rows.sum() < count
     ]
-    pairs = [*combinations(single, 2)]
-    if len(single) + len(pairs) > _LOOKED_AT:  # where not all can be looked at, it is no matter of the inputs' order
-        pairs = [pairs[at] for at in np.random.default_rng(0).permutation(len(pairs))]
+    pairs: Iterable[tuple[tuple[str, Slice], tuple[str, Slice]]] = combinations(single, 2)
+    if len(single) * (len(single) + 1) // 2 > _LOOKED_AT:  # not all are looked at: the inputs' order does not say which
+        left_of, right_of = np.triu_indices(len(single), 1)
+        drawn = np.random.default_rng(0).permutation(len(left_of))
+        pairs = ((single[left_of[at]], single[right_of[at]]) for at in drawn)
     both = (
         Slice(f"{one.name} and {other.name}", rows)
         for (left, one), (right, other) in pairs
