@@ -121,7 +121,6 @@ def _time(bound: float, learn: Rows) -> Gate:
     moments = learn.frame[EVENT].astype("int64").to_numpy()
     if len(np.unique(moments)) < 3:
         return Gate(TIME, None, bound, "no evidence", "the learning rows have fewer than three moments")
-    found: dict[str, float] = {}
     goes: dict[str, Weighted] = {}
     for name, column in learn.inputs.items():
         there = column.notna().to_numpy()
@@ -130,9 +129,9 @@ def _time(bound: float, learn: Rows) -> Gate:
             continue
         ranks = stats.rankdata(numbers.to_numpy("float64")), stats.rankdata(moments[there])
         goes[str(name)] = _correlation(there, *ranks)
-        found[str(name)] = float(goes[str(name)](np.ones((1, len(moments))))[0])
-    if not found:
+    if not goes:
         return Gate(TIME, 0.0, bound, "pass", "no input has three values")
+    found = {name: float(strength(np.ones((1, len(moments))))[0]) for name, strength in goes.items()}
     most = max(found, key=lambda name: found[name])
     told = f"{most} goes with the moment of the prediction by a rank correlation of {found[most]:.3f}, the most of all"
     spread = jackknife(goes[most], learn.keys.astype(str).astype(object))
